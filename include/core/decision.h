@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: PostgreSQL
+#pragma once
+
+// What the engine wants done to one session, why, with the numbers, and the test that must still hold in the very
+// statement that does it (P1).
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/policy.h"
+#include "core/session.h"
+
+enum outcome {
+    OUTCOME_NONE,          // not known yet
+    OUTCOME_GONE,          // terminated, and a later look no longer saw it
+    OUTCOME_LINGERING,     // terminated 10 s ago and still there
+    OUTCOME_CHANGED,       // spared: it moved on between the poll and the statement
+    OUTCOME_LEFT,          // had gone by itself
+    OUTCOME_DENIED,        // the server refused: no right to signal it
+    OUTCOME_FAILED,        // the statement failed otherwise
+    OUTCOME_CANCELLED,     // cancelled, and a later look saw that query no more
+    OUTCOME_STILL_RUNNING, // cancelled, and the query still runs
+    OUTCOME_UNKNOWN,       // the connection broke after it was sent
+    OUTCOME_UNVERIFIED,    // we stopped before we could see
+    N_OUTCOMES_,
+};
+#define N_OUTCOMES ((unsigned)N_OUTCOMES_)
+const char *outcome_to_string(enum outcome outcome); // "gone", "lingering", ...
+
+// Why a session that a rule named was not acted on.
+enum held_reason {
+    HELD_PROTECTED,
+    HELD_KEEP,
+    HELD_BUDGET,
+    HELD_OBSERVE,
+    HELD_UNRECORDED,
+    N_HELD_REASONS_,
+};
+#define N_HELD_REASONS ((unsigned)N_HELD_REASONS_)
+const char *held_reason_to_string(enum held_reason reason);
+
+// What came back from the guarded statement.
+enum act_result {
+    ACT_SIGNALLED,
+    ACT_CHANGED,    // the test failed: NULL
+    ACT_LEFT,       // no row
+    ACT_DENIED,     // SQLSTATE 42501
+    ACT_FAILED,     // any other error, or false
+    ACT_UNKNOWN,    // sent, and the connection broke
+    ACT_UNSENT,     // not sent: the connection broke before
+    ACT_UNRECORDED, // not sent: no log sink took the intent
+};
+
+// The test of the guarded statement, next to (pid, backend_start): all of these are as they were.
+struct guard_test {
+    struct session_id id;
+    uint32_t user_oid;
+    uint32_t database_oid;
+    const char *application_name;
+    unsigned states; // SESSION_STATE_BIT()s, one of which it must be in; 0: not tested
+    enum session_time time;
+    int64_t at; // the value of that column
+    // Protections that can begin between the poll and the statement.
+    bool spare_listeners;
+    bool spare_maintenance;
+};
+
+struct decision {
+    uint64_t serial; // unique within the engine
+    enum action action;
+    bool enforce;               // false: to be reported only
+    const char *rule;           // borrowed from the policy
+    size_t rule_index;          // its place among the policy's timeouts
+    const char *app;            // label of the group, printable: the app's name, or the quoted application_name
+    struct session_row session; // strings live as long as the decision
+    struct guard_test test;
+    usec_t observed; // age in what the rule measures, when it was last exact
+    usec_t limit;
+};

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: PostgreSQL
+//
+// The step. Each input kind has its function; a scan goes: take it in, settle what was acted on earlier, let the rules
+// speak, plan the next look.
+#include "core/engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_impl.h"
+#include "util/array.h"
+
+struct engine *engine_new(const char *target) {
+    struct engine *engine = calloc(1, sizeof(*engine));
+    struct policy *policy = policy_new();
+
+    if (engine && policy) {
+        engine->target = strdup(target);
+        engine->next_serial = 1;
+        if (engine->target && snapshot_init(&engine->snapshot, engine->target) == 0) {
+            // Without rules until the first policy comes: nothing to remember of any.
+            if (origin_table_set_policy(&engine->snapshot.origins, policy) == 0) {
+                policy_unref(policy);
+                return engine;
+            }
+        }
+    }
+    policy_unref(policy);
+    return engine_free(engine);
+}
+
+struct engine *engine_free(struct engine *engine) {
+    if (!engine) {
+        return NULL;
+    }
+    pending_list_deinit(&engine->settled);
+    pending_list_deinit(&engine->pendings);
+    budget_deinit(&engine->budget);
+    budget_deinit(&engine->budget_shadow);
+    snapshot_deinit(&engine->snapshot);
+    strbuf_deinit(&engine->text);
+    free(engine->candidates.items);
+    free(engine->rules);
+    free(engine->decisions);
+    free(engine->intents);
+    free(engine->events);
+    free(engine->rows);
+    free(engine->look);
+    free(engine->target);
+    free(engine);
+    return NULL;
+}
+
+const struct policy *engine_policy(const struct engine *engine) {
+    return engine->snapshot.origins.policy;
+}
+
+bool engine_enforces(const struct engine *engine, const struct timeout *timeout) {
+    return engine->enforce && engine_policy(engine)->enforce && timeout->enforce;
+}
+
+int engine_say(struct engine *engine, struct event event) {
+    int r = ARRAY_RESERVE(engine->events, engine->events_capacity, engine->result.n_events);
+    if (r < 0) {
+        return r;
+    }
+    event.used = (int64_t)snapshot_n_sessions(&engine->snapshot);
+    event.usable = server_facts_usable(&engine->snapshot.facts);
+    engine->events[engine->result.n_events++] = event;
+    engine->result.events = engine->events;
+    return 0;
+}
+
+// --- Looks ---------------------------------------------------------------------------------------------------------
+
+static usec_t engine_due_at(const struct session *session) {
+    return session->dying || session->hold_until > session->due_at ? USEC_INFINITY : session->due_at;
+}
+
+// Several may ask for the same session: it is looked at once.
+static int engine_look_at(struct engine *engine, const struct session_id *id) {
+    struct session *session = snapshot_find(&engine->snapshot, id);
+
+    if (session && session->looked_at == engine->step) {
+        return 0;
+    }
+    if (session) {
+        session->looked_at = engine->step;
+    }
+    int r = ARRAY_RESERVE(engine->look, engine->look_capacity, engine->result.n_look);
+    if (r == 0) {
+        engine->look[engine->result.n_look++] = *id;
+        engine->result.look = engine->look;
+    }
+    return r;
+}
+
+// When to look next and at whom: who comes due for a rule, and who should be gone by now.
+static int engine_plan_look(struct engine *engine) {
+    usec_t at = USEC_INFINITY;
+
+    engine->result.look_at = USEC_INFINITY;
+    if (!engine->snapshot.complete) {
+        return 0;
+    }
+    for (const struct session *s = engine->snapshot.sessions; s; s = s->hh.next) {
+        at = MIN(at, engine_due_at(s));
+    }
+    for (size_t i = 0; i < engine->pendings.n_items; i++) {
+        at = MIN(at, engine->pendings.items[i]->verify_at);
+    }
+    if (at == USEC_INFINITY) {
+        return 0;
+    }
+    at = MAX(at, engine->look_not_before);
+    for (const struct session *s = engine->snapshot.sessions; s && engine->result.n_look < ENGINE_LOOK_MAX;
+         s = s->hh.next) {
+        if (engine_due_at(s) <= at) {
+            int r = engine_look_at(engine, &s->id);
+            if (r < 0) {
+                return r;
+            }
+        }
+    }
+    for (size_t i = 0; i < engine->pendings.n_items && engine->result.n_look < ENGINE_LOOK_MAX; i++) {
+        if (engine->pendings.items[i]->verify_at <= at) {
+            int r = engine_look_at(engine, &engine->pendings.items[i]->decision.session.id);
+            if (r < 0) {
+                return r;
+            }
+        }
+    }
+    engine->result.look_at = at;
+    return 0;
+}
+
+static void engine_note_due(struct engine *engine, const struct scan *scan) {
+    for (struct session *s = engine->snapshot.sessions; s; s = s->hh.next) {
+        if (s->generation == engine->snapshot.generation) {
+            s->due_at = timeout_due_at(&engine->snapshot, s);
+        }
+    }
+    if (scan->kind == SCAN_LOOK) {
+        usec_t took = usec_sub(scan->received_at, scan->sent_at);
+        usec_t apart = MAX(ENGINE_LOOKS_APART, took * ENGINE_LOOK_SHARE);
+        engine->look_not_before = usec_add(scan->sent_at, apart);
+    }
+}
+
+// --- The step ------------------------------------------------------------------------------------------------------
+
+static int engine_say_jump(struct engine *engine, int64_t jump) {
+    struct event event = event_make(EVENT_CLOCK_JUMP, EVENT_WARNING, engine->target);
+
+    strbuf_addf(&engine->text, "the server's clock moved %s by %.1f s against ours: ages are counted from here on",
+                jump < 0 ? "back" : "forward", (double)(jump < 0 ? -jump : jump) / (double)USEC_PER_SEC);
+    int r = strbuf_error(&engine->text);
+    if (r < 0) {
+        return r;
+    }
+    event.detail = strbuf_str(&engine->text);
+    return engine_say(engine, event);
+}
+
+static int engine_take_scan(struct engine *engine, const struct scan *scan, usec_t now) {
+    bool full = scan->kind == SCAN_FULL;
+    struct snapshot_change change;
+
+    if (!full && !engine->snapshot.complete) {
+        return 0; // an answer to a question of before the gap
+    }
+    int r = snapshot_apply(&engine->snapshot, scan, &change);
+    if (r < 0) {
+        return r;
+    }
+    if (change.clock_jumped) {
+        r = engine_say_jump(engine, change.jump);
+    }
+    if (r == 0) {
+        r = engine_settle_by_scan(engine, full, now);
+    }
+    if (r == 0) {
+        r = engine_decide(engine, full, now);
+    }
+    if (r == 0) {
+        engine_note_due(engine, scan);
+    }
+    return r;
+}
+
+static int engine_take_policy(struct engine *engine, struct policy *policy, bool enforce) {
+    // A reconnect brings the same again: then nothing is forgotten.
+    if (policy == engine_policy(engine) && enforce == engine->enforce) {
+        return 0;
+    }
+    struct rule *rules = calloc(policy->n_timeouts + 1, sizeof(*rules));
+    if (!rules) {
+        return -ENOMEM;
+    }
+    int r = origin_table_set_policy(&engine->snapshot.origins, policy);
+    if (r < 0) {
+        free(rules);
+        return r;
+    }
+    free(engine->rules);
+    engine->rules = rules;
+    engine->enforce = enforce;
+    budget_deinit(&engine->budget_shadow);
+    snapshot_forget_notes(&engine->snapshot, 0);
+    for (struct session *s = engine->snapshot.sessions; s; s = s->hh.next) {
+        s->due_at = USEC_INFINITY; // the next full scan tells
+    }
+    return 0;
+}
+
+static void engine_abort(struct engine *engine, uint64_t first_serial) {
+    engine_abort_acts(engine, first_serial);
+    snapshot_forget_notes(&engine->snapshot, engine->step);
+    snapshot_lost(&engine->snapshot);
+    engine->result = (struct engine_result){.look_at = USEC_INFINITY};
+}
+
+int engine_step(struct engine *engine, const struct engine_input *input, usec_t now,
+                const struct engine_result **ret) {
+    uint64_t first_serial = engine->next_serial;
+    int r = 0;
+
+    engine_forget_settled(engine);
+    strbuf_clear(&engine->text);
+    engine->result = (struct engine_result){.look_at = USEC_INFINITY};
+    engine->n_rows = 0;
+    engine->step++;
+    switch (input->kind) {
+    case ENGINE_INPUT_SCAN:
+        r = engine_take_scan(engine, input->scan, now);
+        break;
+    case ENGINE_INPUT_ACT:
+        r = engine_take_act(engine, input, now);
+        break;
+    case ENGINE_INPUT_LOST:
+        snapshot_lost(&engine->snapshot);
+        break;
+    case ENGINE_INPUT_POLICY:
+        r = engine_take_policy(engine, input->policy.policy, input->policy.enforce);
+        break;
+    case ENGINE_INPUT_STOP:
+        r = engine_stop(engine, now);
+        break;
+    }
+    if (r == 0) {
+        r = engine_plan_look(engine);
+    }
+    if (r < 0) {
+        engine_abort(engine, first_serial);
+        return r;
+    }
+    engine->result.decisions = engine->decisions;
+    engine->result.intents = engine->intents;
+    *ret = &engine->result;
+    return 0;
+}
+
+int engine_summarize(const struct engine *engine, struct summary *ret) {
+    const struct policy *policy = engine_policy(engine);
+
+    int r = summarize(&engine->snapshot, ret);
+    if (r < 0) {
+        return r;
+    }
+    for (size_t i = 0; i < policy->n_timeouts; i++) {
+        ret->rules[i].enforce = engine_enforces(engine, &policy->timeouts[i]);
+        summary_rule_set_counts(&ret->rules[i], &engine->rules[i].counts);
+    }
+    return 0;
+}

@@ -1,0 +1,544 @@
+// SPDX-License-Identifier: PostgreSQL
+// Names, messages and fields of events. A message is put together from literals of this file, numbers, and text that
+// went through escape_text(): nothing else may be appended, or a client could write log lines of its own.
+#include "core/event.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "util/escape.h"
+#include "util/macro.h"
+#include "util/strbuf.h"
+
+static const char *const event_kind_names[] = {
+    [EVENT_START] = "start",
+    [EVENT_STOP] = "stop",
+    [EVENT_CONFIG_LOADED] = "config_loaded",
+    [EVENT_CONFIG_REJECTED] = "config_rejected",
+    [EVENT_TARGET_UP] = "target_up",
+    [EVENT_TARGET_DOWN] = "target_down",
+    [EVENT_LOCKED_OUT] = "locked_out",
+    [EVENT_SELF_CHECK] = "self_check",
+    [EVENT_DECISION] = "decision",
+    [EVENT_OUTCOME] = "outcome",
+    [EVENT_HELD_BACK] = "held_back",
+    [EVENT_CLOCK_JUMP] = "clock_jump",
+    [EVENT_RECORDS_DROPPED] = "records_dropped",
+};
+static_assert(ARRAY_SIZE(event_kind_names) == N_EVENT_KINDS, "one name for each kind");
+
+static const char *const event_level_names[] = {
+    [EVENT_ERROR] = "error", [EVENT_WARNING] = "warning", [EVENT_NOTICE] = "notice",
+    [EVENT_INFO] = "info",   [EVENT_DEBUG] = "debug",
+};
+static_assert(ARRAY_SIZE(event_level_names) == N_EVENT_LEVELS, "one name for each level");
+
+static const char *const event_field_names[] = {
+    [EVENT_FIELD_EVENT] = "event",
+    [EVENT_FIELD_TARGET] = "target",
+    [EVENT_FIELD_RULE] = "rule",
+    [EVENT_FIELD_ACTION] = "action",
+    [EVENT_FIELD_OUTCOME] = "outcome",
+    [EVENT_FIELD_REASON] = "reason",
+    [EVENT_FIELD_PID] = "pid",
+    [EVENT_FIELD_BACKEND_START] = "backend_start",
+    [EVENT_FIELD_APP] = "app",
+    [EVENT_FIELD_USER] = "user",
+    [EVENT_FIELD_DATABASE] = "database",
+    [EVENT_FIELD_APPLICATION_NAME] = "application_name",
+    [EVENT_FIELD_CLIENT] = "client",
+    [EVENT_FIELD_STATE] = "state",
+    [EVENT_FIELD_AGE_USEC] = "age_usec",
+    [EVENT_FIELD_LIMIT_USEC] = "limit_usec",
+    [EVENT_FIELD_TOOK_USEC] = "took_usec",
+    [EVENT_FIELD_USED] = "used",
+    [EVENT_FIELD_USABLE] = "usable",
+    [EVENT_FIELD_COUNT] = "count",
+    [EVENT_FIELD_SQLSTATE] = "sqlstate",
+    [EVENT_FIELD_OBSERVE] = "observe",
+    [EVENT_FIELD_DETAIL] = "detail",
+    [EVENT_FIELD_HINT] = "hint",
+    [EVENT_FIELD_QUERY] = "query",
+};
+static_assert(ARRAY_SIZE(event_field_names) == N_EVENT_FIELDS, "one name for each field");
+
+// How a message says an action; `object` stands between the verb and the session.
+static const struct event_verb {
+    const char *plain, *going_on, *would, *done, *object;
+} event_verbs[] = {
+    [ACTION_TERMINATE] = {"terminate", "terminating", "would terminate", "terminated", ""},
+    [ACTION_CANCEL] = {"cancel", "cancelling", "would cancel", "cancelled", "the query of "},
+    [ACTION_LOG] = {"notice", "noticed", "noticed", "noticed", ""},
+};
+static_assert(ARRAY_SIZE(event_verbs) == N_ACTIONS, "one set of verbs for each action");
+
+// In the words of a log line: "idle 912s > 600s", "no longer idle since the poll".
+static const char *const event_state_words[] = {
+    [SESSION_STATE_NONE] = "starting",
+    [SESSION_STATE_ACTIVE] = "active",
+    [SESSION_STATE_IDLE] = "idle",
+    [SESSION_STATE_IDLE_IN_TRANSACTION] = "idle in transaction",
+    [SESSION_STATE_IDLE_IN_TRANSACTION_ABORTED] = "idle in aborted transaction",
+    [SESSION_STATE_FASTPATH] = "in a fastpath call",
+    [SESSION_STATE_DISABLED] = "in an unknown state",
+};
+static_assert(ARRAY_SIZE(event_state_words) == N_SESSION_STATES, "words for each state");
+
+const char *event_kind_to_string(enum event_kind kind) {
+    return event_kind_names[kind];
+}
+
+const char *event_level_to_string(enum event_level level) {
+    return event_level_names[level];
+}
+
+bool event_level_from_string(const char *s, enum event_level *ret) {
+    for (unsigned i = 0; i < N_EVENT_LEVELS; i++) {
+        if (strcmp(s, event_level_names[i]) == 0) {
+            *ret = (enum event_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *event_field_to_string(enum event_field field) {
+    return event_field_names[field];
+}
+
+struct event event_make(enum event_kind kind, enum event_level level, const char *target) {
+    return (struct event){
+        .kind = kind,
+        .level = level,
+        .target = target,
+        .age = USEC_INFINITY,
+        .limit = USEC_INFINITY,
+        .took = USEC_INFINITY,
+        .used = EVENT_NUMBER_NONE,
+        .usable = EVENT_NUMBER_NONE,
+        .count = EVENT_NUMBER_NONE,
+    };
+}
+
+// `before`, the text made safe, `after`; nothing at all when there is no text.
+static void event_add(struct strbuf *sb, const char *before, const char *text, const char *after) {
+    if (text) {
+        strbuf_add(sb, before);
+        escape_text(sb, text);
+        strbuf_add(sb, after);
+    }
+}
+
+static void event_add_duration(struct strbuf *sb, const char *before, usec_t duration) {
+    if (duration != USEC_INFINITY) {
+        strbuf_add(sb, before);
+        usec_render(sb, duration);
+    }
+}
+
+// The label of a session that no app claims comes quoted and escaped; its backslashes are not escaped again.
+static void event_add_app(struct strbuf *sb, const char *app) {
+    if (app[0] != '"') {
+        escape_text(sb, app);
+        return;
+    }
+    for (;;) {
+        size_t len = strcspn(app, "\\");
+        escape_text_bytes(sb, app, len);
+        if (app[len] == '\0') {
+            return;
+        }
+        strbuf_add_char(sb, '\\');
+        app += len + 1;
+    }
+}
+
+// What the rule measures: "idle", "in transaction for".
+static const char *event_measure(const struct event *event) {
+    enum session_state state = event->session->state;
+    switch (event->time) {
+    case SESSION_TIME_STATE_CHANGE:
+        return event_state_words[state];
+    case SESSION_TIME_QUERY_START:
+        return state == SESSION_STATE_ACTIVE ? "active" : "since its last query began";
+    case SESSION_TIME_XACT_START:
+        return "in transaction for";
+    case SESSION_TIME_BACKEND_START:
+        return "connected";
+    case N_SESSION_TIMES_:
+        break;
+    }
+    return "";
+}
+
+// Why a session was spared.
+static void event_add_changed(const struct event *event, struct strbuf *sb) {
+    const char *what = NULL;
+    switch (event->time) {
+    case SESSION_TIME_STATE_CHANGE:
+        what = event->session ? event_state_words[event->session->state] : NULL;
+        break;
+    case SESSION_TIME_QUERY_START:
+        what = "in the same query";
+        break;
+    case SESSION_TIME_XACT_START:
+        what = "in the same transaction";
+        break;
+    case SESSION_TIME_BACKEND_START:
+    case N_SESSION_TIMES_:
+        break;
+    }
+    strbuf_add(sb, what ? "no longer " : "moved on");
+    strbuf_add(sb, what ? what : "");
+    strbuf_add(sb, " since the poll");
+}
+
+// "worker session 4711 (worker@app from 172.18.0.7, idle 912s > 600s, rule idle)"
+static void event_add_session(const struct event *event, struct strbuf *sb) {
+    const struct session_row *session = event->session;
+    if (event->app) {
+        event_add_app(sb, event->app);
+        strbuf_add_char(sb, ' ');
+    }
+    if (!session) {
+        strbuf_add(sb, "session");
+        event_add(sb, " (rule ", event->rule, ")");
+        return;
+    }
+    strbuf_addf(sb, "session %" PRId64, session->id.id);
+    event_add(sb, " (", session->user ? session->user : "", "");
+    event_add(sb, "@", session->database ? session->database : "", " from ");
+    address_render(sb, &session->client);
+    if (event->age != USEC_INFINITY) {
+        strbuf_addf(sb, ", %s", event_measure(event));
+        event_add_duration(sb, " ", event->age);
+        event_add_duration(sb, " > ", event->limit);
+    }
+    event_add(sb, ", rule ", event->rule, "");
+    strbuf_add_char(sb, ')');
+}
+
+// What stands at the end of many messages.
+static void event_add_detail(const struct event *event, struct strbuf *sb) {
+    event_add(sb, ": ", event->detail, "");
+    event_add(sb, " (SQLSTATE ", event->sqlstate, ")");
+}
+
+static void event_add_hint(const struct event *event, struct strbuf *sb) {
+    event_add(sb, "; hint: ", event->hint, "");
+}
+
+static void event_add_query(const struct event *event, struct strbuf *sb) {
+    if (event->session && event->session->query) {
+        strbuf_add(sb, "; query ");
+        escape_quoted(sb, event->session->query);
+    }
+}
+
+static const struct event_verb *event_verb(const struct event *event) {
+    return &event_verbs[event->has_action ? event->action : ACTION_LOG];
+}
+
+static void event_render_decision(const struct event *event, struct strbuf *sb) {
+    const struct event_verb *verb = event_verb(event);
+    strbuf_addf(sb, "%s %s", event->observe ? verb->would : verb->going_on, verb->object);
+    event_add_session(event, sb);
+    strbuf_add(sb, event->observe ? " (observe)" : "");
+    event_add_detail(event, sb);
+    event_add_query(event, sb);
+}
+
+// "4712", for what needs no more than that.
+static void event_add_pid(const struct event *event, struct strbuf *sb) {
+    if (event->session) {
+        strbuf_addf(sb, "%" PRId64, event->session->id.id);
+    } else {
+        strbuf_add(sb, "a session");
+    }
+}
+
+static void event_render_done(const struct event *event, const char *verb, const char *then, const char *took,
+                              struct strbuf *sb) {
+    strbuf_addf(sb, "%s %s", verb, event_verb(event)->object);
+    event_add_session(event, sb);
+    strbuf_add(sb, then);
+    event_add_duration(sb, took, event->took);
+}
+
+static void event_render_outcome(const struct event *event, struct strbuf *sb) {
+    const struct event_verb *verb = event_verb(event);
+    switch (event->outcome) {
+    case OUTCOME_NONE:
+    case N_OUTCOMES_:
+        event_render_done(event, verb->done, "", "", sb);
+        break;
+    case OUTCOME_GONE:
+        event_render_done(event, verb->done, "; gone", " in ", sb);
+        break;
+    case OUTCOME_LINGERING:
+        strbuf_add(sb, "tried to ");
+        event_render_done(event, verb->plain, "; still there", " after ", sb);
+        break;
+    case OUTCOME_CANCELLED:
+        event_render_done(event, verb->done, "; it ended", " in ", sb);
+        break;
+    case OUTCOME_STILL_RUNNING:
+        strbuf_add(sb, "tried to ");
+        event_render_done(event, verb->plain, "; still running", " after ", sb);
+        break;
+    case OUTCOME_UNVERIFIED:
+        strbuf_add(sb, "tried to ");
+        event_render_done(event, verb->plain, "; not verified: pgvigil stopped first", " after ", sb);
+        break;
+    case OUTCOME_UNKNOWN:
+        strbuf_add(sb, "tried to ");
+        event_render_done(event, verb->plain, "; outcome unknown: the connection broke", " after ", sb);
+        break;
+    case OUTCOME_DENIED:
+        strbuf_add(sb, "not allowed to ");
+        event_render_done(event, verb->plain, "", " after ", sb);
+        break;
+    case OUTCOME_FAILED:
+        strbuf_add(sb, "failed to ");
+        event_render_done(event, verb->plain, "", " after ", sb);
+        break;
+    case OUTCOME_CHANGED:
+        strbuf_add(sb, "spared ");
+        event_add_pid(event, sb);
+        strbuf_add(sb, ": ");
+        event_add_changed(event, sb);
+        event_add(sb, " (rule ", event->rule, ")");
+        break;
+    case OUTCOME_LEFT:
+        event_add_pid(event, sb);
+        strbuf_add(sb, " had left by itself");
+        event_add(sb, " (rule ", event->rule, ")");
+        break;
+    }
+    event_add_detail(event, sb);
+    event_add_hint(event, sb);
+    event_add_query(event, sb);
+}
+
+static void event_render_held_back(const struct event *event, struct strbuf *sb) {
+    strbuf_add(sb, "held back ");
+    if (event->count != EVENT_NUMBER_NONE) {
+        strbuf_addf(sb, "%" PRId64 " ", event->count);
+    }
+    strbuf_add(sb, event->count == 1 ? "session" : "sessions");
+    event_add(sb, " (rule ", event->rule, ")");
+    event_add(sb, ": ", event->reason, "");
+    event_add(sb, event->reason ? ", " : ": ", event->detail, "");
+    event_add_hint(event, sb);
+}
+
+// All that is not about sessions: "LEAD: detail (41 of 97 usable slots, 3 times); hint: ...".
+static void event_render_state(const struct event *event, const char *lead, struct strbuf *sb) {
+    bool repeated = event->count != EVENT_NUMBER_NONE && event->count > 1;
+    bool slots = event->used != EVENT_NUMBER_NONE && event->usable != EVENT_NUMBER_NONE;
+    strbuf_add(sb, lead);
+    if (!event->detail) {
+        event_add(sb, ": ", event->reason, "");
+    }
+    event_add_detail(event, sb);
+    if (slots) {
+        strbuf_addf(sb, " (%" PRId64 " of %" PRId64 " usable slots)", event->used, event->usable);
+    }
+    if (repeated) {
+        strbuf_addf(sb, " (%" PRId64 " times)", event->count);
+    }
+    event_add_hint(event, sb);
+}
+
+static void event_render_records_dropped(const struct event *event, struct strbuf *sb) {
+    strbuf_add(sb, "dropped ");
+    if (event->count != EVENT_NUMBER_NONE) {
+        strbuf_addf(sb, "%" PRId64 " ", event->count);
+    }
+    strbuf_add(sb, event->count == 1 ? "log record" : "log records");
+    event_add_detail(event, sb);
+    event_add_hint(event, sb);
+}
+
+void event_render(const struct event *event, struct strbuf *sb) {
+    event_add(sb, "", event->target, ": ");
+    switch (event->kind) {
+    case EVENT_START:
+        event_render_state(event, "started", sb);
+        break;
+    case EVENT_STOP:
+        event_render_state(event, "stopped", sb);
+        break;
+    case EVENT_CONFIG_LOADED:
+        event_render_state(event, "configuration loaded", sb);
+        break;
+    case EVENT_CONFIG_REJECTED:
+        event_render_state(event, "configuration rejected", sb);
+        break;
+    case EVENT_TARGET_UP:
+        event_render_state(event, "up", sb);
+        break;
+    case EVENT_TARGET_DOWN:
+        event_render_state(event, "down", sb);
+        break;
+    case EVENT_LOCKED_OUT:
+        event_render_state(event, "LOCKED OUT, no connection slot is left", sb);
+        break;
+    case EVENT_SELF_CHECK:
+        event_render_state(event, "self-check", sb);
+        break;
+    case EVENT_DECISION:
+        event_render_decision(event, sb);
+        break;
+    case EVENT_OUTCOME:
+        event_render_outcome(event, sb);
+        break;
+    case EVENT_HELD_BACK:
+        event_render_held_back(event, sb);
+        break;
+    case EVENT_CLOCK_JUMP:
+        event_render_state(event, "the server's clock stepped", sb);
+        break;
+    case EVENT_RECORDS_DROPPED:
+        event_render_records_dropped(event, sb);
+        break;
+    case N_EVENT_KINDS_:
+        break;
+    }
+}
+
+static void event_value_string(struct event_value *value, const char *s) {
+    if (s) {
+        value->kind = EVENT_VALUE_STRING;
+        value->string = s;
+    }
+}
+
+static void event_value_number(struct event_value *value, int64_t number) {
+    if (number != EVENT_NUMBER_NONE) {
+        value->kind = EVENT_VALUE_NUMBER;
+        value->number = number;
+    }
+}
+
+static void event_value_duration(struct event_value *value, usec_t duration) {
+    if (duration != USEC_INFINITY) {
+        event_value_number(value, (int64_t)MIN(duration, (usec_t)INT64_MAX));
+    }
+}
+
+static_assert(TIMESTAMP_NONE == EVENT_NUMBER_NONE, "both are the number that is none");
+static_assert(sizeof(((struct event_value *)NULL)->storage) >= MAX(ADDRESS_TEXT_SIZE, TIMESTAMP_TEXT_SIZE),
+              "what is formatted must fit");
+
+static void event_get_session(const struct session_row *session, enum event_field field, struct event_value *ret) {
+    switch ((unsigned)field) {
+    case EVENT_FIELD_PID:
+        event_value_number(ret, session->id.id);
+        break;
+    case EVENT_FIELD_BACKEND_START:
+        if (session->id.since != TIMESTAMP_NONE) {
+            timestamp_format(session->id.since, ret->storage);
+            event_value_string(ret, ret->storage);
+        }
+        break;
+    case EVENT_FIELD_USER:
+        event_value_string(ret, session->user);
+        break;
+    case EVENT_FIELD_DATABASE:
+        event_value_string(ret, session->database);
+        break;
+    case EVENT_FIELD_APPLICATION_NAME:
+        event_value_string(ret, session->application_name);
+        break;
+    case EVENT_FIELD_CLIENT:
+        address_format(&session->client, ret->storage);
+        event_value_string(ret, ret->storage);
+        break;
+    case EVENT_FIELD_STATE:
+        event_value_string(ret, session_state_to_string(session->state));
+        break;
+    case EVENT_FIELD_QUERY:
+        event_value_string(ret, session->query);
+        break;
+    default:
+        break;
+    }
+}
+
+void event_get(const struct event *event, enum event_field field, struct event_value *ret) {
+    ret->kind = EVENT_VALUE_NONE;
+    ret->string = NULL;
+    ret->number = 0;
+    switch (field) {
+    case EVENT_FIELD_EVENT:
+        event_value_string(ret, event_kind_to_string(event->kind));
+        break;
+    case EVENT_FIELD_TARGET:
+        event_value_string(ret, event->target);
+        break;
+    case EVENT_FIELD_RULE:
+        event_value_string(ret, event->rule);
+        break;
+    case EVENT_FIELD_ACTION:
+        event_value_string(ret, event->has_action ? action_to_string(event->action) : NULL);
+        break;
+    case EVENT_FIELD_OUTCOME:
+        event_value_string(ret, event->outcome != OUTCOME_NONE ? outcome_to_string(event->outcome) : NULL);
+        break;
+    case EVENT_FIELD_REASON:
+        event_value_string(ret, event->reason);
+        break;
+    case EVENT_FIELD_APP:
+        event_value_string(ret, event->app);
+        break;
+    case EVENT_FIELD_AGE_USEC:
+        event_value_duration(ret, event->age);
+        break;
+    case EVENT_FIELD_LIMIT_USEC:
+        event_value_duration(ret, event->limit);
+        break;
+    case EVENT_FIELD_TOOK_USEC:
+        event_value_duration(ret, event->took);
+        break;
+    case EVENT_FIELD_USED:
+        event_value_number(ret, event->used);
+        break;
+    case EVENT_FIELD_USABLE:
+        event_value_number(ret, event->usable);
+        break;
+    case EVENT_FIELD_COUNT:
+        event_value_number(ret, event->count);
+        break;
+    case EVENT_FIELD_SQLSTATE:
+        event_value_string(ret, event->sqlstate);
+        break;
+    case EVENT_FIELD_OBSERVE:
+        if (event->has_action) {
+            ret->kind = EVENT_VALUE_BOOL;
+            ret->number = event->observe;
+        }
+        break;
+    case EVENT_FIELD_DETAIL:
+        event_value_string(ret, event->detail);
+        break;
+    case EVENT_FIELD_HINT:
+        event_value_string(ret, event->hint);
+        break;
+    case EVENT_FIELD_PID:
+    case EVENT_FIELD_BACKEND_START:
+    case EVENT_FIELD_USER:
+    case EVENT_FIELD_DATABASE:
+    case EVENT_FIELD_APPLICATION_NAME:
+    case EVENT_FIELD_CLIENT:
+    case EVENT_FIELD_STATE:
+    case EVENT_FIELD_QUERY:
+        if (event->session) {
+            event_get_session(event->session, field, ret);
+        }
+        break;
+    case N_EVENT_FIELDS_:
+        break;
+    }
+}

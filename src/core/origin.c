@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "origin.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/escape.h"
+#include "util/macro.h"
+#include "util/strbuf.h"
+
+// application_name of our own sessions, as pg/connection sets it.
+#define ORIGIN_OWN_NAME "pgvigil"
+
+int origin_table_init(struct origin_table *table, const char *target) {
+    *table = (struct origin_table){.target = target};
+    table->interner = interner_new();
+    if (!table->interner) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < PROTECT_N_BUILTIN; i++) {
+        int r = pattern_new(protect_builtin_names[i], &table->builtin[i], NULL);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+void origin_table_deinit(struct origin_table *table) {
+    assert(!table->origins && !table->groups);
+    table->policy = policy_unref(table->policy);
+    for (size_t i = 0; i < PROTECT_N_BUILTIN; i++) {
+        table->builtin[i] = pattern_free(table->builtin[i]);
+    }
+    table->interner = interner_free(table->interner);
+    free(table->own_user);
+    table->own_user = NULL;
+}
+
+static void group_release(struct origin_table *table, struct group *group) {
+    if (!group || --group->n_origins > 0) {
+        return;
+    }
+    HASH_DEL(table->groups, group);
+    intern_unref(table->interner, group->key.name);
+    free(group->label);
+    free(group);
+}
+
+static int group_make(struct origin_table *table, const struct policy *policy, int64_t app, const char *name,
+                      struct group **ret) {
+    struct strbuf label = STRBUF_EMPTY;
+    struct group *group = calloc(1, sizeof(*group));
+    if (!group) {
+        return -ENOMEM;
+    }
+
+    if (app >= 0) {
+        strbuf_add(&label, policy->apps[app].name);
+    } else {
+        escape_quoted(&label, name);
+        group->key.name = intern_ref(table->interner, name);
+    }
+    group->key.app = app;
+    group->label = strbuf_take(&label);
+    if (group->label && (app >= 0 || group->key.name)) {
+        HASH_ADD(hh, table->groups, key, sizeof(group->key), group);
+        if (group->hh.tbl) {
+            *ret = group;
+            return 0;
+        }
+    }
+    intern_unref(table->interner, group->key.name);
+    free(group->label);
+    free(group);
+    return -ENOMEM;
+}
+
+// `name` is interned.
+static int group_acquire(struct origin_table *table, const struct policy *policy, int64_t app, const char *name,
+                         struct group **ret) {
+    struct group *group = NULL;
+    struct group wanted;
+
+    memset(&wanted, 0, sizeof(wanted));
+    wanted.key.app = app;
+    wanted.key.name = app >= 0 ? NULL : name;
+    HASH_FIND(hh, table->groups, &wanted.key, sizeof(wanted.key), group);
+    if (!group) {
+        int r = group_make(table, policy, app, name, &group);
+        if (r < 0) {
+            return r;
+        }
+    }
+    group->n_origins++;
+    *ret = group;
+    return 0;
+}
+
+// 1, 0, or -ENOMEM: not known.
+static int origin_has_builtin_name(const struct origin_table *table, const struct protect *protect,
+                                   const struct origin_key *key) {
+    for (size_t i = 0; protect->builtin && i < PROTECT_N_BUILTIN; i++) {
+        int r = pattern_matches(table->builtin[i], key->application_name);
+        if (r > 0 && protect->builtin_user[i]) {
+            r = pattern_matches(protect->builtin_user[i], key->user);
+        }
+        if (r != 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+// What a policy says of an origin; the three fields move into it together.
+struct verdict {
+    struct group *group;
+    uint64_t *covers;
+    bool protected_name;
+};
+
+// 1, 0, or -ENOMEM: not known.
+static int origin_is_named_by(const struct timeout *timeout, const struct selector_subject *subject) {
+    int r = timeout->match ? selector_matches(timeout->match, subject) : 1;
+    if (r <= 0) {
+        return r;
+    }
+    int ignored = selector_matches(timeout->ignore, subject);
+    return ignored < 0 ? ignored : !ignored;
+}
+
+// The answers of all selectors. What is not known must not be taken for either answer: it would stay for as long as the
+// origin does.
+static int origin_ask(const struct origin_table *table, const struct policy *policy, const struct origin_key *key,
+                      const struct selector_subject *subject, struct verdict *verdict) {
+    for (size_t i = 0; i < policy->n_timeouts; i++) {
+        int r = origin_is_named_by(&policy->timeouts[i], subject);
+        if (r < 0) {
+            return r;
+        }
+        verdict->covers[i / 64] |= (uint64_t)r << (i % 64);
+    }
+    int r = origin_has_builtin_name(table, &policy->protect, key);
+    if (r == 0) {
+        r = selector_matches(policy->protect.match, subject);
+    }
+    verdict->protected_name = r > 0;
+    return MIN(r, 0);
+}
+
+static int origin_judge(struct origin_table *table, const struct policy *policy, const struct origin_key *key,
+                        struct verdict *ret) {
+    struct selector_subject subject = {
+        .user = key->user,
+        .database = key->database,
+        .application_name = key->application_name,
+        .client = key->client,
+        .target = table->target,
+    };
+    struct verdict verdict = {0};
+
+    int app = policy_classify(policy, &subject);
+    if (app < 0 && app != POLICY_NO_APP) {
+        return app;
+    }
+    if (app >= 0) {
+        subject.app = policy->apps[app].name;
+    }
+    verdict.covers = calloc(policy->n_timeouts / 64 + 1, sizeof(*verdict.covers));
+    if (!verdict.covers) {
+        return -ENOMEM;
+    }
+    int r = origin_ask(table, policy, key, &subject, &verdict);
+    if (r == 0) {
+        r = group_acquire(table, policy, app, key->application_name, &verdict.group);
+    }
+    if (r < 0) {
+        free(verdict.covers);
+        return r;
+    }
+    *ret = verdict;
+    return 0;
+}
+
+static void origin_take(struct origin_table *table, struct origin *origin, struct verdict *verdict) {
+    group_release(table, origin->group);
+    free(origin->covers);
+    origin->group = verdict->group;
+    origin->covers = verdict->covers;
+    origin->protected_name = verdict->protected_name;
+}
+
+static bool origin_is_own(const struct origin_table *table, const struct origin_key *key) {
+    return table->own_user && strcmp(key->user, table->own_user) == 0 &&
+           strcmp(key->application_name, ORIGIN_OWN_NAME) == 0;
+}
+
+int origin_table_set_policy(struct origin_table *table, struct policy *policy) {
+    size_t n = HASH_COUNT(table->origins), done = 0;
+    struct verdict *verdicts = calloc(n + 1, sizeof(*verdicts));
+    if (!verdicts) {
+        return -ENOMEM;
+    }
+
+    // Groups are keyed by the policy's app indexes: those of the old policy must not be found for the new one.
+    struct group *old_groups = table->groups;
+    table->groups = NULL;
+    for (struct origin *origin = table->origins; origin; origin = origin->hh.next) {
+        if (origin_judge(table, policy, &origin->key, &verdicts[done]) < 0) {
+            break;
+        }
+        done++;
+    }
+    if (done < n) {
+        for (size_t i = 0; i < done; i++) {
+            group_release(table, verdicts[i].group);
+            free(verdicts[i].covers);
+        }
+        free(verdicts);
+        table->groups = old_groups;
+        return -ENOMEM;
+    }
+
+    struct group *new_groups = table->groups;
+    size_t i = 0;
+    table->groups = old_groups;
+    for (struct origin *origin = table->origins; origin; origin = origin->hh.next) {
+        origin_take(table, origin, &verdicts[i++]); // releases the old groups, the last use frees each
+    }
+    assert(!table->groups);
+    table->groups = new_groups;
+    free(verdicts);
+
+    policy_ref(policy);
+    policy_unref(table->policy);
+    table->policy = policy;
+    return 0;
+}
+
+int origin_table_set_own_user(struct origin_table *table, const char *user) {
+    if (table->own_user && strcmp(table->own_user, user) == 0) {
+        return 0;
+    }
+    char *copy = strdup(user);
+    if (!copy) {
+        return -ENOMEM;
+    }
+    free(table->own_user);
+    table->own_user = copy;
+    for (struct origin *origin = table->origins; origin; origin = origin->hh.next) {
+        origin->own = origin_is_own(table, &origin->key);
+    }
+    return 0;
+}
+
+static void origin_unintern(struct origin_table *table, const struct origin_key *key) {
+    intern_unref(table->interner, key->application_name);
+    intern_unref(table->interner, key->user);
+    intern_unref(table->interner, key->database);
+}
+
+static int origin_make(struct origin_table *table, const struct origin_key *key, struct origin **ret) {
+    struct verdict verdict;
+    struct origin *origin = calloc(1, sizeof(*origin));
+    if (!origin) {
+        return -ENOMEM;
+    }
+    memcpy(&origin->key, key, sizeof(*key)); // with its zeroed padding
+
+    int r = origin_judge(table, table->policy, key, &verdict);
+    if (r < 0) {
+        free(origin);
+        return r;
+    }
+    origin_take(table, origin, &verdict);
+    origin->own = origin_is_own(table, key);
+    HASH_ADD(hh, table->origins, key, sizeof(origin->key), origin);
+    if (!origin->hh.tbl) {
+        group_release(table, origin->group);
+        free(origin->covers);
+        free(origin);
+        return -ENOMEM;
+    }
+    *ret = origin;
+    return 0;
+}
+
+int origin_acquire(struct origin_table *table, const struct session_row *row, struct origin **ret) {
+    struct origin_key key;
+    struct origin *origin = NULL;
+    int r = -ENOMEM;
+
+    memset(&key, 0, sizeof(key));
+    key.application_name = intern_ref(table->interner, row->application_name);
+    key.user = intern_ref(table->interner, row->user);
+    key.database = intern_ref(table->interner, row->database);
+    key.client.family = row->client.family;
+    memcpy(key.client.bytes, row->client.bytes, sizeof(key.client.bytes));
+    key.superuser = row->superuser;
+    if (key.application_name && key.user && key.database) {
+        HASH_FIND(hh, table->origins, &key, sizeof(key), origin);
+        r = origin ? 0 : origin_make(table, &key, &origin);
+    }
+    // An origin holds one reference to each string for itself, not one for each session.
+    if (r < 0 || origin->n_sessions > 0) {
+        origin_unintern(table, &key);
+    }
+    if (r < 0) {
+        return r;
+    }
+    origin->n_sessions++;
+    *ret = origin;
+    return 0;
+}
+
+void origin_release(struct origin_table *table, struct origin *origin) {
+    if (!origin || --origin->n_sessions > 0) {
+        return;
+    }
+    HASH_DEL(table->origins, origin);
+    group_release(table, origin->group);
+    origin_unintern(table, &origin->key);
+    free(origin->covers);
+    free(origin);
+}
+
+bool origin_is_of(const struct origin *origin, const struct session_row *row) {
+    return origin->key.superuser == row->superuser && address_is_equal(&origin->key.client, &row->client) &&
+           strcmp(origin->key.application_name, row->application_name) == 0 &&
+           strcmp(origin->key.user, row->user) == 0 && strcmp(origin->key.database, row->database) == 0;
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: PostgreSQL
+#pragma once
+
+// Who connects: one entry for each distinct (application_name, user, database, address, superuser), with what the
+// policy says of it worked out once. Counted by the sessions that use it and freed with the last.
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hash.h"
+#include "core/policy.h"
+#include "core/session.h"
+#include "util/intern.h"
+
+// Whom `keep` counts together: the sessions of one app or, where no app claims them, of one application_name.
+struct group {
+    struct {
+        int64_t app;      // index in the policy; -1: none
+        const char *name; // interned application_name when there is no app, else NULL
+    } key;
+    char *label; // printable: the app's name, or the quoted application_name
+    size_t n_origins;
+    int64_t n_living;        // living sessions, as the pass over the enforcing rules counts them down
+    int64_t n_living_shadow; // and the pass that assumes that every rule is enforced
+    UT_hash_handle hh;
+};
+
+struct origin_key {
+    const char *application_name; // interned, all three
+    const char *user;
+    const char *database;
+    struct address client;
+    bool superuser;
+};
+
+struct origin {
+    struct origin_key key; // padding is zero: it is hashed as bytes
+    size_t n_sessions;
+    struct group *group;
+    bool own;              // pgvigil itself: our role with our name
+    bool protected_name;   // a built-in name or protect.match
+    uint64_t *covers;      // bit i: timeout i's match covers it
+    UT_hash_handle hh;
+};
+
+struct origin_table {
+    const char *target;     // borrowed
+    struct policy *policy;  // reference; NULL before the first
+    char *own_user;         // NULL: not known yet
+    struct pattern *builtin[PROTECT_N_BUILTIN]; // protect_builtin_names, compiled
+    struct interner *interner;
+    struct origin *origins;
+    struct group *groups;
+};
+
+int origin_table_init(struct origin_table *table, const char *target);
+void origin_table_deinit(struct origin_table *table); // its sessions must have released theirs
+
+// Works everything out again. On -ENOMEM nothing has changed.
+int origin_table_set_policy(struct origin_table *table, struct policy *policy);
+int origin_table_set_own_user(struct origin_table *table, const char *user);
+
+// The row's origin, with one more session. 0 or -ENOMEM. Needs a policy.
+int origin_acquire(struct origin_table *table, const struct session_row *row, struct origin **ret);
+void origin_release(struct origin_table *table, struct origin *origin); // NULL-safe
+bool origin_is_of(const struct origin *origin, const struct session_row *row);
+
+static inline bool origin_is_covered(const struct origin *origin, size_t rule) {
+    return (origin->covers[rule / 64] >> (rule % 64)) & 1;
+}

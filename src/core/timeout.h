@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: PostgreSQL
+#pragma once
+
+// The rule family `timeouts`: which sessions have stayed in a state too long, and who will have next.
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/policy.h"
+#include "snapshot.h"
+
+// A session over a rule's limit, before the guard.
+struct candidate {
+    size_t rule; // index of the timeout
+    struct session *session;
+    usec_t age;
+    enum session_time time; // what the rule measured
+};
+
+struct candidate_list {
+    struct candidate *items;
+    size_t n_items;
+    size_t capacity;
+};
+
+// Every (rule, session) over the limit among the sessions that the current scan brought and that nothing holds, in the
+// order of decisions: by rule, then age (longest first), then pid. 0 or -ENOMEM. The list is reused.
+int timeout_find(const struct snapshot *snapshot, usec_t now, struct candidate_list *list);
+
+// When the session will be over the limit of some rule at the earliest, on our monotonic clock; USEC_INFINITY: never as
+// it stands, or it was over when it was last read and what held it back then decides.
+usec_t timeout_due_at(const struct snapshot *snapshot, const struct session *session);
+
+// What tells one would-be decision of a rule from its next: once for each session, and where queries are cancelled, for
+// each query.
+int64_t timeout_observed_as(const struct timeout *timeout, const struct session *session);
