@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: PostgreSQL
+#pragma once
+
+// Configuration files to one validated object. Parsing never changes anything that runs: the caller swaps.
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config/diag.h"
+#include "core/event.h"
+#include "core/policy.h"
+#include "util/cleanup.h"
+#include "util/usec.h"
+
+// One server. Members bear the names of their YAML keys.
+struct target_config {
+    char *name;
+    char *conninfo;              // may hold a password: never printed
+    struct location conninfo_at; // of the value, for whoever parses it
+    char *password_file;         // NULL: none
+    usec_t poll_interval;
+    usec_t connect_timeout;
+    usec_t query_timeout;
+    bool enforce;
+};
+
+enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_JOURNAL };
+const char *log_format_to_string(enum log_format format);
+
+struct log_config {
+    enum event_level level;
+    enum log_format format;
+};
+
+struct yaml_node;
+
+struct config {
+    struct policy *policy;
+    struct target_config *targets; // in effective order
+    size_t n_targets;
+    struct log_config log;
+    struct yaml_node *tree; // the merged tree with positions, for config_print()
+};
+
+struct config *config_free(struct config *config); // NULL-safe, returns NULL
+DEFINE_CLEANUP(struct config *, config_free)
+
+// Environment look-up for ${VAR}; NULL result: unset.
+typedef const char *(*config_lookup_fn)(const char *name, void *userdata);
+
+struct config_source {
+    const char *file; // the main file
+    // Files of DIRECTORY-of-file/conf.d/*.yaml are merged over it in name order (C locale); a missing folder is fine.
+    bool with_conf_d;
+    config_lookup_fn lookup;
+    void *lookup_data;
+};
+
+// Reads, merges, validates. All mistakes go to `diags`. 0 with *ret set when there was no error (warnings allowed);
+// -EINVAL when there were errors (also an unreadable file: a diagnostic at line 0); -ENOMEM.
+// Locations point into `diags`, which must outlive the configuration.
+int config_load(const struct config_source *source, struct diag_list *diags, struct config **ret);
+
+// The same from memory, without conf.d: tests, fuzzing.
+int config_load_buffer(const char *name, const char *text, size_t len, config_lookup_fn lookup, void *lookup_data,
+                       struct diag_list *diags, struct config **ret);
+
+// What runs without any file: observe, defaults, one target named `target` with that conninfo.
+int config_default(const char *target, const char *conninfo, struct diag_list *diags, struct config **ret);
+
+// The effective configuration as YAML that config_load() accepts, apps and rules numbered in effective order by
+// comments, each value with a comment of its file and line or "default", secrets as (set) or with ${VAR} unexpanded.
+int config_print(const struct config *config, struct strbuf *sb);
+
+// One duration as the configuration writes it ("10min", "1h30min"), for command lines. 0, or -EINVAL with *ret_why
+// (static text that says what is wrong and what to write).
+int scalar_parse_duration(const char *text, usec_t *ret, const char **ret_why);

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: PostgreSQL
+
+// The values that are more than one scalar: states, selectors, the built-in protected names.
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/pattern.h"
+#include "tables.h"
+#include "util/macro.h"
+#include "util/strbuf.h"
+#include "util/suggestion.h"
+
+#define KEYS_MAX_LISTED 12 // names of apps or targets that one message lists
+
+static bool keys_is_text(const struct yaml_node *node) {
+    return node->kind == NODE_SCALAR && !node->is_null;
+}
+
+// --- state -----------------------------------------------------------------------------------------------------------
+
+static bool keys_is_legal_state(unsigned state) {
+    return (SESSION_STATE_BIT(state) & SESSION_STATES_ANY) != 0;
+}
+
+static void keys_report_state(struct binder *binder, const struct yaml_node *node, const struct path *path) {
+    struct suggestion suggestion = {.word = node->text};
+    CLEANUP(strbuf_deinit) struct strbuf words = STRBUF_EMPTY;
+    for (unsigned i = 0; i < N_SESSION_STATES; i++) {
+        if (keys_is_legal_state(i)) {
+            const char *word = session_state_to_string((enum session_state)i);
+            suggestion_offer(&suggestion, word);
+            strbuf_addf(&words, "%s, ", word);
+        }
+    }
+    suggestion_offer(&suggestion, "any");
+    if (strbuf_error(&words) < 0) {
+        binder->diags->failed = true;
+    }
+    report_error(binder->diags, node->at, path, "%s is not a state%s%s%s (write %sor any)",
+                 report_quote(binder->diags, node->text).text, suggestion.best ? "; did you mean \"" : "",
+                 suggestion.best ? suggestion.best : "", suggestion.best ? "\"?" : "", strbuf_str(&words));
+}
+
+static void keys_add_state(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                           const struct path *path, bool alone, struct timeout *timeout) {
+    enum session_state state = SESSION_STATE_NONE;
+    if (node->is_bad) {
+        return;
+    }
+    if (!keys_is_text(node)) {
+        schema_report_kind(binder, field, node, path);
+    } else if (strcmp(node->text, "any") == 0) {
+        if (!alone) {
+            report_error(binder->diags, node->at, path, "\"any\" in a list (write state: any alone)");
+        }
+        timeout->any = true;
+        timeout->state = SESSION_STATES_ANY;
+    } else if (session_state_from_string(node->text, strlen(node->text), &state) && keys_is_legal_state(state)) {
+        timeout->state |= SESSION_STATE_BIT(state);
+        if (state == SESSION_STATE_IDLE_IN_TRANSACTION) {
+            timeout->state |= SESSION_STATE_BIT(SESSION_STATE_IDLE_IN_TRANSACTION_ABORTED);
+        }
+    } else if (state == SESSION_STATE_DISABLED) {
+        report_error(binder->diags, node->at, path,
+                     "sessions with track_activities off show neither state nor times, so that no rule can judge them "
+                     "(write another state, and turn track_activities on)");
+    } else {
+        keys_report_state(binder, node, path);
+    }
+}
+
+int keys_parse_state(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                     const struct path *path, void *member) {
+    struct timeout *timeout = member;
+    if (node->kind != NODE_LIST) {
+        keys_add_state(binder, field, node, path, true, timeout);
+        return 0;
+    }
+    if (node->n_items == 0) {
+        report_error(binder->diags, node->at, path, "is an empty list (write state: %s)", field->example);
+    }
+    for (size_t i = 0; i < node->n_items; i++) {
+        keys_add_state(binder, field, node->items[i], path, node->n_items == 1, timeout);
+    }
+    return 0;
+}
+
+// --- protect.builtin -------------------------------------------------------------------------------------------------
+
+static void keys_report_builtin_name(struct binder *binder, const struct yaml_pair *pair, const struct path *path) {
+    struct suggestion suggestion = {.word = pair->key};
+    CLEANUP(strbuf_deinit) struct strbuf names = STRBUF_EMPTY;
+    for (size_t i = 0; protect_builtin_names[i]; i++) {
+        suggestion_offer(&suggestion, protect_builtin_names[i]);
+        strbuf_addf(&names, "%s%s", i == 0 ? "" : ", ", protect_builtin_names[i]);
+    }
+    if (strbuf_error(&names) < 0) {
+        binder->diags->failed = true;
+    }
+    report_error(binder->diags, pair->key_at, path, "not a built-in name%s%s%s (legal here: %s)",
+                 suggestion.best ? "; did you mean \"" : "", suggestion.best ? suggestion.best : "",
+                 suggestion.best ? "\"?" : "", strbuf_str(&names));
+}
+
+// Text that becomes a pattern: what would widen or silence it unseen. False: refused and reported.
+static bool keys_check_pattern_text(struct binder *binder, const struct yaml_node *node, const struct path *path) {
+    if (node->expands_to_nothing) {
+        report_error(binder->diags, node->at, path,
+                     "a variable in it expands to nothing (set it, or write \"\" for the empty name)");
+        return false;
+    }
+    const char *text = node->text;
+    size_t len = strlen(text);
+    if (text[0] == '/' && text[len - 1] != '/' && !(len > 2 && strcmp(text + len - 2, "/i") == 0) &&
+        (strpbrk(text, "^$|+()") || strstr(text, ".*"))) {
+        report_warning(binder->diags, node->at, path,
+                       "%s begins like a regular expression but is read as a glob (write /.../ or /.../i)",
+                       report_quote(binder->diags, text).text);
+    }
+    return true;
+}
+
+static int keys_parse_builtin_user(struct binder *binder, const struct yaml_pair *pair, const struct path *path,
+                                   struct pattern **ret) {
+    const struct yaml_node *node = pair->value;
+    if (node->is_bad) {
+        return 0;
+    }
+    if (!keys_is_text(node)) {
+        report_error(binder->diags, node->at, path,
+                     "must be one pattern for user names (write \"backup-*\", or /^(a|b)$/ for several)");
+        return 0;
+    }
+    if (!keys_check_pattern_text(binder, node, path)) {
+        return 0;
+    }
+    CLEANUP(freep) char *why = NULL;
+    int r = pattern_new(node->text, ret, &why);
+    if (r == -EINVAL) {
+        report_error(binder->diags, node->at, path, "%s: %s (write a shell glob, or /.../)",
+                     report_quote(binder->diags, node->text).text, why);
+        r = 0;
+    }
+    return r;
+}
+
+int keys_parse_builtin(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                       const struct path *path, void *member) {
+    struct protect *protect = member;
+    if (keys_is_text(node) && (strcmp(node->text, "true") == 0 || strcmp(node->text, "false") == 0)) {
+        protect->builtin = strcmp(node->text, "true") == 0;
+        return 0;
+    }
+    if (node->kind != NODE_MAP || node->n_pairs == 0) {
+        report_error(binder->diags, node->at, path, "must be true, false, or a map of built-in names (write %s: %s)",
+                     field->name, field->example);
+        return 0;
+    }
+    protect->builtin = true;
+    for (size_t i = 0; i < node->n_pairs; i++) {
+        const struct yaml_pair *pair = &node->pairs[i];
+        struct path pair_path = {.parent = path, .name = pair->key};
+        size_t at = 0;
+        while (protect_builtin_names[at] && strcmp(protect_builtin_names[at], pair->key) != 0) {
+            at++;
+        }
+        if (!protect_builtin_names[at]) {
+            keys_report_builtin_name(binder, pair, &pair_path);
+            continue;
+        }
+        int r = keys_parse_builtin_user(binder, pair, &pair_path, &protect->builtin_user[at]);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+// --- selectors -------------------------------------------------------------------------------------------------------
+
+// A pattern that matches none of the names defined under `section` ("apps", "targets").
+static void keys_report_reference(struct binder *binder, const struct yaml_node *node, const struct path *path,
+                                  const char *section, const struct yaml_node *names, bool is_literal) {
+    struct suggestion suggestion = {.word = node->text};
+    CLEANUP(strbuf_deinit) struct strbuf list = STRBUF_EMPTY;
+    size_t n_names = names ? names->n_pairs : 0;
+    for (size_t i = 0; i < n_names; i++) {
+        suggestion_offer(&suggestion, names->pairs[i].key);
+        if (i < KEYS_MAX_LISTED) {
+            strbuf_addf(&list, "%s%s", i == 0 ? "" : ", ", report_quote(binder->diags, names->pairs[i].key).text);
+        }
+    }
+    strbuf_add(&list, n_names > KEYS_MAX_LISTED ? ", ..." : "");
+    if (strbuf_error(&list) < 0) {
+        binder->diags->failed = true;
+    }
+    struct quoted quoted = report_quote(binder->diags, node->text);
+    const char *what = is_literal ? "is not defined" : "matches none that is defined";
+    if (n_names == 0) {
+        report_error(binder->diags, node->at, path, "%s %s (write it below %s:)", quoted.text, what, section);
+    } else if (suggestion.best) {
+        report_error(binder->diags, node->at, path, "%s %s under %s; did you mean %s?", quoted.text, what, section,
+                     report_quote(binder->diags, suggestion.best).text);
+    } else {
+        report_error(binder->diags, node->at, path, "%s %s under %s (defined: %s)", quoted.text, what, section,
+                     strbuf_str(&list));
+    }
+}
+
+static int keys_check_reference(struct binder *binder, const struct yaml_node *node, const struct path *path,
+                                const char *section) {
+    struct pattern *pattern = NULL;
+    CLEANUP(freep) char *why = NULL;
+    int r = pattern_new(node->text, &pattern, &why);
+    if (r < 0) {
+        return r;
+    }
+    const struct yaml_pair *pair = yaml_node_find(binder->root, section);
+    const struct yaml_node *names = pair ? pair->value : NULL;
+    int matches = 0;
+    for (size_t i = 0; names && i < names->n_pairs && matches == 0; i++) {
+        matches = pattern_matches(pattern, names->pairs[i].key);
+    }
+    if (matches == 0) {
+        keys_report_reference(binder, node, path, section, names, pattern_is_literal(pattern));
+    }
+    pattern_free(pattern);
+    return MIN(matches, 0);
+}
+
+static int keys_add_text(struct binder *binder, const struct yaml_node *node, const struct path *path,
+                         enum selector_key key, struct selector *selector) {
+    if (node->is_bad) {
+        return 0;
+    }
+    if (!keys_is_text(node)) {
+        report_error(binder->diags, node->at, path, "%s (write %s: worker, or \"\" for the empty name)",
+                     node->is_null ? "is empty" : "must be text or a list of texts", path->name);
+        return 0;
+    }
+    if (!keys_check_pattern_text(binder, node, path)) {
+        return 0;
+    }
+    CLEANUP(freep) char *why = NULL;
+    int r = selector_add(selector, key, node->text, &why);
+    if (r == -EINVAL) {
+        report_error(binder->diags, node->at, path, "%s: %s", report_quote(binder->diags, node->text).text, why);
+        return 0;
+    }
+    if (r < 0 || (key != SELECTOR_APP && key != SELECTOR_TARGET)) {
+        return r;
+    }
+    return keys_check_reference(binder, node, path, key == SELECTOR_APP ? "apps" : "targets");
+}
+
+static bool keys_find_selector_key(const char *name, bool with_app, enum selector_key *ret) {
+    for (unsigned i = with_app ? 0 : SELECTOR_APP + 1; i < N_SELECTOR_KEYS; i++) {
+        if (strcmp(selector_key_to_string((enum selector_key)i), name) == 0) {
+            *ret = (enum selector_key)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void keys_report_selector_key(struct binder *binder, const struct yaml_pair *pair, const struct path *path,
+                                     bool with_app) {
+    struct suggestion suggestion = {.word = pair->key};
+    CLEANUP(strbuf_deinit) struct strbuf names = STRBUF_EMPTY;
+    for (unsigned i = with_app ? 0 : SELECTOR_APP + 1; i < N_SELECTOR_KEYS; i++) {
+        const char *name = selector_key_to_string((enum selector_key)i);
+        suggestion_offer(&suggestion, name);
+        strbuf_addf(&names, "%s%s", names.len == 0 ? "" : ", ", name);
+    }
+    if (strbuf_error(&names) < 0) {
+        binder->diags->failed = true;
+    }
+    if (strcmp(pair->key, selector_key_to_string(SELECTOR_APP)) == 0) {
+        report_error(binder->diags, pair->key_at, path, "an app cannot be told by apps (legal here: %s)",
+                     strbuf_str(&names));
+    } else if (suggestion.best) {
+        report_error(binder->diags, pair->key_at, path, "unknown key; did you mean \"%s\"?", suggestion.best);
+    } else {
+        report_error(binder->diags, pair->key_at, path, "unknown key (legal here: %s)", strbuf_str(&names));
+    }
+}
+
+static int keys_add_clause(struct binder *binder, const struct field *field, const struct yaml_node *map,
+                           const struct path *path, bool with_app, struct selector *selector) {
+    if (map->is_bad) {
+        return 0;
+    }
+    if (map->kind != NODE_MAP || map->n_pairs == 0) {
+        report_error(binder->diags, map->at, path, "%s (write %s: %s%s)",
+                     map->is_null || map->kind == NODE_MAP ? "is empty" : "must be a map, or a list of maps",
+                     field->name, field->example, field->required ? "" : ", or leave it out");
+        return 0;
+    }
+    int r = selector_add_clause(selector);
+    for (size_t i = 0; i < map->n_pairs && r == 0; i++) {
+        const struct yaml_pair *pair = &map->pairs[i];
+        const struct yaml_node *value = pair->value;
+        struct path pair_path = {.parent = path, .name = pair->key};
+        enum selector_key key;
+        if (!keys_find_selector_key(pair->key, with_app, &key)) {
+            keys_report_selector_key(binder, pair, &pair_path, with_app);
+            continue;
+        }
+        if (value->is_bad || value->kind != NODE_LIST) {
+            r = keys_add_text(binder, value, &pair_path, key, selector);
+            continue;
+        }
+        if (value->n_items == 0) {
+            report_error(binder->diags, value->at, &pair_path, "is an empty list (write %s: worker, or leave it out)",
+                         pair->key);
+        }
+        for (size_t j = 0; j < value->n_items && r == 0; j++) {
+            r = keys_add_text(binder, value->items[j], &pair_path, key, selector);
+        }
+    }
+    return r;
+}
+
+static int keys_parse_clauses(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                              const struct path *path, bool with_app, struct selector **member) {
+    struct selector *selector = *member = selector_new();
+    if (!selector) {
+        return -ENOMEM;
+    }
+    if (node->kind != NODE_LIST) {
+        return keys_add_clause(binder, field, node, path, with_app, selector);
+    }
+    if (node->n_items == 0) {
+        report_error(binder->diags, node->at, path, "is an empty list (write %s: %s%s)", field->name, field->example,
+                     field->required ? "" : ", or leave it out");
+    }
+    int r = 0;
+    for (size_t i = 0; i < node->n_items && r == 0; i++) {
+        r = keys_add_clause(binder, field, node->items[i], path, with_app, selector);
+    }
+    return r;
+}
+
+int keys_parse_selector(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                        const struct path *path, void *member) {
+    return keys_parse_clauses(binder, field, node, path, true, member);
+}
+
+int keys_parse_app_selector(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                            const struct path *path, void *member) {
+    return keys_parse_clauses(binder, field, node, path, false, member);
+}
+
+// Every text of a is one of b. A single text counts as a list of one.
+static bool keys_has_texts(const struct yaml_node *a, const struct yaml_node *b) {
+    size_t n_as = a->kind == NODE_LIST ? a->n_items : 1;
+    size_t n_bs = b->kind == NODE_LIST ? b->n_items : 1;
+    for (size_t i = 0; i < n_as; i++) {
+        const struct yaml_node *text = a->kind == NODE_LIST ? a->items[i] : a;
+        bool found = false;
+        for (size_t j = 0; j < n_bs && !found; j++) {
+            const struct yaml_node *other = b->kind == NODE_LIST ? b->items[j] : b;
+            found = keys_is_text(text) && keys_is_text(other) && strcmp(text->text, other->text) == 0;
+        }
+        if (!found) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool keys_is_same_clause(const struct yaml_node *a, const struct yaml_node *b) {
+    if (a->kind != NODE_MAP || b->kind != NODE_MAP || a->n_pairs != b->n_pairs || a->n_pairs == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < a->n_pairs; i++) {
+        const struct yaml_pair *other = yaml_node_find(b, a->pairs[i].key);
+        if (!other || !keys_has_texts(a->pairs[i].value, other->value) ||
+            !keys_has_texts(other->value, a->pairs[i].value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool keys_is_same_selector(const struct yaml_node *a, const struct yaml_node *b) {
+    size_t n_as = a->kind == NODE_LIST ? a->n_items : 1;
+    size_t n_bs = b->kind == NODE_LIST ? b->n_items : 1;
+    for (size_t i = 0; i < n_as && n_as == n_bs; i++) {
+        if (!keys_is_same_clause(a->kind == NODE_LIST ? a->items[i] : a, b->kind == NODE_LIST ? b->items[i] : b)) {
+            return false;
+        }
+    }
+    return n_as == n_bs && n_as > 0;
+}

@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: PostgreSQL
+
+// Every key of a pgvigil file: one row each. A new key needs a row here, an entry in the manual page and in
+// conf/pgvigil.yaml, and a bad case in tests/config.
+
+#include "tables.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/macro.h"
+
+#define TABLES_MAX_SESSIONS 262143 // PostgreSQL's own limit of backends
+#define TABLES_MAX_ACTIONS 1000000
+#define TABLES_MAX_QUERY_TEXT 1024
+
+// Tables need functions of one type.
+static const char *tables_action(unsigned value) {
+    return action_to_string((enum action)value);
+}
+
+static const char *tables_session_time(unsigned value) {
+    return session_time_to_string((enum session_time)value);
+}
+
+static const char *tables_event_level(unsigned value) {
+    return event_level_to_string((enum event_level)value);
+}
+
+static const char *tables_log_format(unsigned value) {
+    return log_format_to_string((enum log_format)value);
+}
+
+static const char *const log_format_names[] = {
+    [LOG_FORMAT_AUTO] = "auto",
+    [LOG_FORMAT_TEXT] = "text",
+    [LOG_FORMAT_JSON] = "json",
+    [LOG_FORMAT_JOURNAL] = "journal",
+};
+
+const char *log_format_to_string(enum log_format format) {
+    return log_format_names[format];
+}
+
+// --- targets ---------------------------------------------------------------------------------------------------------
+
+static void *tables_open_target(struct config *config, const char *name) {
+    struct target_config *targets = reallocarray(config->targets, config->n_targets + 1, sizeof(*targets));
+    if (!targets) {
+        return NULL;
+    }
+    config->targets = targets;
+    struct target_config *target = &targets[config->n_targets];
+    *target = (struct target_config){.name = strdup(name)};
+    if (!target->name) {
+        return NULL;
+    }
+    config->n_targets++;
+    return target;
+}
+
+static int tables_finish_target(struct binder *binder, void *base, const struct yaml_pair *entry,
+                                const struct path *path) {
+    struct target_config *target = base;
+    const struct yaml_pair *conninfo = yaml_node_find(entry->value, "conninfo");
+    target->conninfo_at = conninfo ? conninfo->value->at : entry->key_at;
+    if (target->password_file && target->password_file[0] != '/') {
+        const struct yaml_pair *pair = yaml_node_find(entry->value, "password_file");
+        struct path pair_path = {.parent = path, .name = pair->key};
+        // The value is not quoted: people write the password itself here.
+        report_error(binder->diags, pair->value->at, &pair_path,
+                     "not an absolute path (write password_file: /run/secrets/pgvigil_password)");
+    }
+    return 0;
+}
+
+static const struct field target_fields[] = {
+    {.name = "conninfo",
+     .type = FIELD_TEXT,
+     .required = true,
+     .secret = true,
+     .offset = offsetof(struct target_config, conninfo),
+     .example = "host=db user=pgvigil dbname=postgres",
+     .help = "Where the server is: a libpq connection string or URI."},
+    {.name = "password_file",
+     .type = FIELD_TEXT,
+     .offset = offsetof(struct target_config, password_file),
+     .example = "/run/secrets/pgvigil_password",
+     .help = "Absolute path of a file whose first line is the password, read at each connect."},
+    {.name = "poll_interval",
+     .type = FIELD_DURATION,
+     .offset = offsetof(struct target_config, poll_interval),
+     .fallback = "5s",
+     .min = 100 * USEC_PER_MSEC,
+     .max = USEC_PER_HOUR,
+     .help = "How often the server is asked who is connected."},
+    {.name = "connect_timeout",
+     .type = FIELD_DURATION,
+     .offset = offsetof(struct target_config, connect_timeout),
+     .fallback = "5s",
+     .min = 100 * USEC_PER_MSEC,
+     .max = 10 * USEC_PER_MINUTE,
+     .help = "How long one attempt to connect may take."},
+    {.name = "query_timeout",
+     .type = FIELD_DURATION,
+     .offset = offsetof(struct target_config, query_timeout),
+     .fallback = "5s",
+     .min = 100 * USEC_PER_MSEC,
+     .max = 10 * USEC_PER_MINUTE,
+     .help = "statement_timeout of our own statements; the connection is given up after 3 times that."},
+    {.name = "enforce",
+     .type = FIELD_BOOL,
+     .offset = offsetof(struct target_config, enforce),
+     .fallback = "true",
+     .help = "False: only observe this server."},
+};
+
+static const struct section target_section = {
+    .fields = target_fields,
+    .n_fields = ARRAY_SIZE(target_fields),
+    .open = tables_open_target,
+    .finish = tables_finish_target,
+};
+
+// --- apps ------------------------------------------------------------------------------------------------------------
+
+static void *tables_open_app(struct config *config, const char *name) {
+    return policy_add_app(config->policy, name);
+}
+
+// The first match wins, so that an app with the same match as an earlier one never gets a session.
+static int tables_finish_app(struct binder *binder, void *base, const struct yaml_pair *entry,
+                             const struct path *path) {
+    (void)base;
+    const struct yaml_pair *match = yaml_node_find(entry->value, "match");
+    const struct yaml_node *apps = yaml_node_find(binder->root, "apps")->value;
+    for (const struct yaml_pair *other = apps->pairs; match && other < entry; other++) {
+        const struct yaml_pair *other_match = yaml_node_find(other->value, "match");
+        if (other_match && keys_is_same_selector(match->value, other_match->value)) {
+            struct path match_path = {.parent = path, .name = match->key};
+            report_warning(binder->diags, match->value->at, &match_path,
+                           "the same as that of %s at line %u, which comes first and takes every session (write a "
+                           "narrower one, or remove one of the two)",
+                           report_quote(binder->diags, other->key).text, other_match->value->at.line);
+            break;
+        }
+    }
+    return 0;
+}
+
+static const struct field app_fields[] = {
+    {.name = "match",
+     .type = FIELD_CUSTOM,
+     .required = true,
+     .offset = offsetof(struct app, match),
+     .kind = "a map or a list of maps",
+     .parse = keys_parse_app_selector,
+     .example = "{ user: worker }",
+     .help = "Which sessions belong to the app; of several apps the first that matches takes the session."},
+    {.name = "pool",
+     .type = FIELD_INTEGER,
+     .offset = offsetof(struct app, pool),
+     .min = 1,
+     .max = TABLES_MAX_SESSIONS,
+     .example = "10",
+     .help = "How many connections the app's pools may open together, as far as you know."},
+};
+
+static const struct section app_section = {
+    .fields = app_fields,
+    .n_fields = ARRAY_SIZE(app_fields),
+    .open = tables_open_app,
+    .finish = tables_finish_app,
+};
+
+// --- protect ---------------------------------------------------------------------------------------------------------
+
+static void *tables_open_protect(struct config *config, const char *name) {
+    (void)name;
+    return &config->policy->protect;
+}
+
+static const struct field protect_fields[] = {
+    {.name = "builtin",
+     .type = FIELD_CUSTOM,
+     .merge = MERGE_BY_KEY,
+     .offset = 0,
+     .fallback = "true",
+     .kind = "true, false or a map",
+     .parse = keys_parse_builtin,
+     .example = "{ pg_dump: backup }",
+     .help = "Protect the built-in names; a map binds names to the users that may bear them."},
+    {.name = "superusers",
+     .type = FIELD_BOOL,
+     .offset = offsetof(struct protect, superusers),
+     .fallback = "true",
+     .help = "Protect the sessions of superusers."},
+    {.name = "listeners",
+     .type = FIELD_BOOL,
+     .offset = offsetof(struct protect, listeners),
+     .fallback = "true",
+     .help = "Protect sessions that were seen to LISTEN."},
+    {.name = "maintenance",
+     .type = FIELD_BOOL,
+     .offset = offsetof(struct protect, maintenance),
+     .fallback = "true",
+     .help = "Protect sessions that run VACUUM, ANALYZE, CREATE INDEX, REINDEX, CLUSTER, REFRESH or ALTER."},
+    {.name = "min_age",
+     .type = FIELD_DURATION,
+     .offset = offsetof(struct protect, min_age),
+     .fallback = "5s",
+     .min = 0,
+     .max = 365 * USEC_PER_DAY,
+     .help = "Protect sessions younger than this."},
+    {.name = "match",
+     .type = FIELD_CUSTOM,
+     .merge = MERGE_GROW,
+     .offset = offsetof(struct protect, match),
+     .kind = "a map or a list of maps",
+     .parse = keys_parse_selector,
+     .example = "[ { user: replicator } ]",
+     .help = "Protect these sessions, too; files in conf.d only ever add to it."},
+};
+
+static const struct section protect_section = {
+    .fields = protect_fields,
+    .n_fields = ARRAY_SIZE(protect_fields),
+    .open = tables_open_protect,
+};
+
+// --- timeouts --------------------------------------------------------------------------------------------------------
+
+static void *tables_open_timeout(struct config *config, const char *name) {
+    return policy_add_timeout(config->policy, name);
+}
+
+static void tables_check_timeout_keys(struct binder *binder, const struct timeout *timeout,
+                                      const struct yaml_pair *entry, const struct path *path) {
+    const struct yaml_pair *action = yaml_node_find(entry->value, "action");
+    const struct yaml_pair *since = yaml_node_find(entry->value, "since");
+    const unsigned active = SESSION_STATE_BIT(SESSION_STATE_ACTIVE);
+    // No state: that mistake has been reported.
+    if (timeout->state == 0) {
+        return;
+    }
+    if (timeout->action == ACTION_CANCEL && (timeout->any || timeout->state != active)) {
+        struct path action_path = {.parent = path, .name = "action"};
+        report_error(binder->diags, action->value->at, &action_path,
+                     "cancel ends running queries and does nothing to other sessions (write state: active, or action: "
+                     "terminate)");
+    }
+    if (timeout->keep > 0 && timeout->action != ACTION_TERMINATE) {
+        struct path keep_path = {.parent = path, .name = "keep"};
+        report_error(binder->diags, yaml_node_find(entry->value, "keep")->value->at, &keep_path,
+                     "no connection is ended by this rule, so that there is none to keep (write action: terminate, or "
+                     "leave keep out)");
+    }
+    if (timeout->has_since && timeout->since == SESSION_TIME_XACT_START &&
+        timeout->state == SESSION_STATE_BIT(SESSION_STATE_IDLE)) {
+        struct path since_path = {.parent = path, .name = "since"};
+        report_warning(binder->diags, since->value->at, &since_path,
+                       "an idle session is in no transaction, so that this rule never matches (write since: "
+                       "state_change, or state: idle in transaction)");
+    }
+}
+
+static int tables_finish_timeout(struct binder *binder, void *base, const struct yaml_pair *entry,
+                                 const struct path *path) {
+    struct timeout *timeout = base;
+    timeout->has_since = yaml_node_find(entry->value, "since") != NULL;
+    tables_check_timeout_keys(binder, timeout, entry, path);
+    // `pause` takes the name of either.
+    const struct yaml_pair *targets = yaml_node_find(binder->root, "targets");
+    const struct yaml_pair *target = targets ? yaml_node_find(targets->value, entry->key) : NULL;
+    if (target) {
+        report_error(binder->diags, entry->key_at, path, "a target has this name at line %u (write another name)",
+                     target->key_at.line);
+    }
+    return 0;
+}
+
+static const struct field timeout_fields[] = {
+    {.name = "state",
+     .type = FIELD_CUSTOM,
+     .required = true,
+     .offset = 0,
+     .kind = "a state or a list of states",
+     .parse = keys_parse_state,
+     .example = "idle",
+     .help = "The state, or list of states, as in pg_stat_activity; any covers them all."},
+    {.name = "since",
+     .type = FIELD_ENUM,
+     .offset = offsetof(struct timeout, since),
+     .word = tables_session_time,
+     .n_words = N_SESSION_TIMES,
+     .help = "The column that the time is measured from; state_change unless written, query_start while active."},
+    {.name = "after",
+     .type = FIELD_DURATION,
+     .required = true,
+     .offset = offsetof(struct timeout, after),
+     .min = 100 * USEC_PER_MSEC,
+     .max = 365 * USEC_PER_DAY,
+     .example = "10min",
+     .help = "How long a session may stay so."},
+    {.name = "match",
+     .type = FIELD_CUSTOM,
+     .offset = offsetof(struct timeout, match),
+     .kind = "a map or a list of maps",
+     .parse = keys_parse_selector,
+     .example = "{ app: worker }",
+     .help = "Whom the rule covers; without it every session that is not protected."},
+    {.name = "ignore",
+     .type = FIELD_CUSTOM,
+     .offset = offsetof(struct timeout, ignore),
+     .kind = "a map or a list of maps",
+     .parse = keys_parse_selector,
+     .example = "{ user: reporting }",
+     .help = "Whom the rule leaves alone; wins over match."},
+    {.name = "keep",
+     .type = FIELD_INTEGER,
+     .offset = offsetof(struct timeout, keep),
+     .fallback = "0",
+     .min = 0,
+     .max = TABLES_MAX_SESSIONS,
+     .help = "Leave every app at least this many connections on the server."},
+    {.name = "action",
+     .type = FIELD_ENUM,
+     .offset = offsetof(struct timeout, action),
+     .fallback = "terminate",
+     .word = tables_action,
+     .n_words = N_ACTIONS,
+     .help = "End the session, cancel its query (state: active only), or say so and do nothing."},
+    {.name = "enforce",
+     .type = FIELD_BOOL,
+     .offset = offsetof(struct timeout, enforce),
+     .fallback = "true",
+     .help = "False: only observe this rule."},
+};
+
+static const struct section timeout_section = {
+    .fields = timeout_fields,
+    .n_fields = ARRAY_SIZE(timeout_fields),
+    .open = tables_open_timeout,
+    .finish = tables_finish_timeout,
+};
+
+// --- limits and outputs ----------------------------------------------------------------------------------------------
+
+static void *tables_open_limits(struct config *config, const char *name) {
+    (void)name;
+    return &config->policy->limits;
+}
+
+static const struct field limits_fields[] = {
+    {.name = "per_poll",
+     .type = FIELD_INTEGER,
+     .offset = offsetof(struct limits, per_poll),
+     .fallback = "20",
+     .min = 1,
+     .max = TABLES_MAX_ACTIONS,
+     .help = "How many sessions may be ended at one poll of a server."},
+    {.name = "per_minute",
+     .type = FIELD_INTEGER,
+     .offset = offsetof(struct limits, per_minute),
+     .fallback = "60",
+     .min = 1,
+     .max = TABLES_MAX_ACTIONS,
+     .help = "How many sessions may be ended within any minute on a server."},
+};
+
+static const struct section limits_section = {
+    .fields = limits_fields,
+    .n_fields = ARRAY_SIZE(limits_fields),
+    .open = tables_open_limits,
+};
+
+static void *tables_open_log(struct config *config, const char *name) {
+    (void)name;
+    return &config->log;
+}
+
+static const struct field log_fields[] = {
+    {.name = "level",
+     .type = FIELD_ENUM,
+     .offset = offsetof(struct log_config, level),
+     .fallback = "info",
+     .word = tables_event_level,
+     .n_words = N_EVENT_LEVELS,
+     .help = "What is worth a line."},
+    {.name = "format",
+     .type = FIELD_ENUM,
+     .offset = offsetof(struct log_config, format),
+     .fallback = "auto",
+     .word = tables_log_format,
+     .n_words = ARRAY_SIZE(log_format_names),
+     .help = "auto is the native journal where stderr is connected to it, and text elsewhere."},
+};
+
+static const struct section log_section = {
+    .fields = log_fields,
+    .n_fields = ARRAY_SIZE(log_fields),
+    .open = tables_open_log,
+};
+
+static void *tables_open_policy(struct config *config, const char *name) {
+    (void)name;
+    return config->policy;
+}
+
+static const struct field outputs_fields[] = {
+    {.name = "log", .type = FIELD_SECTION, .section = &log_section, .help = "The log."},
+    {.name = "query_text",
+     .type = FIELD_INTEGER,
+     .offset = offsetof(struct policy, query_text),
+     .fallback = "off",
+     .min = 1,
+     .max = TABLES_MAX_QUERY_TEXT,
+     .zero = "off",
+     .help = "How many characters of a victim's query events show; off reads no query text at all."},
+};
+
+static const struct section outputs_section = {
+    .fields = outputs_fields,
+    .n_fields = ARRAY_SIZE(outputs_fields),
+    .open = tables_open_policy,
+};
+
+// --- the file --------------------------------------------------------------------------------------------------------
+
+static int tables_finish_root(struct binder *binder, void *base, const struct yaml_pair *entry,
+                              const struct path *path) {
+    (void)base;
+    struct path targets_path = {.parent = path, .name = "targets"};
+    const struct yaml_pair *targets = yaml_node_find(entry->value, "targets");
+    if (targets && !targets->value->is_bad && !targets->value->is_partial &&
+        (targets->value->is_null || targets->value->kind == NODE_MAP) && targets->value->n_pairs == 0) {
+        report_error(binder->diags, targets->key_at, &targets_path, "no server to watch (write targets: %s)",
+                     "{ db: { conninfo: host=db user=pgvigil dbname=postgres } }");
+    }
+    return 0;
+}
+
+static const struct field root_fields[] = {
+    {.name = "enforce",
+     .type = FIELD_BOOL,
+     .offset = offsetof(struct policy, enforce),
+     .fallback = "false",
+     .help = "The master switch; false: decide and report, end nothing."},
+    {.name = "targets",
+     .type = FIELD_ENTRIES,
+     .required = true,
+     .section = &target_section,
+     .example = "{ db: { conninfo: host=db user=pgvigil dbname=postgres } }",
+     .help = "The servers; one connection each."},
+    {.name = "apps", .type = FIELD_ENTRIES, .section = &app_section, .help = "Names for groups of connections."},
+    {.name = "protect", .type = FIELD_SECTION, .section = &protect_section, .help = "Sessions that no rule ever ends."},
+    {.name = "timeouts",
+     .type = FIELD_ENTRIES,
+     .section = &timeout_section,
+     .help = "Rules: end what has stayed in a state too long."},
+    {.name = "limits",
+     .type = FIELD_SECTION,
+     .section = &limits_section,
+     .help = "How much may be ended, for each server."},
+    {.name = "outputs", .type = FIELD_SECTION, .section = &outputs_section, .help = "What is said, and how."},
+};
+
+const struct section tables_root = {
+    .fields = root_fields,
+    .n_fields = ARRAY_SIZE(root_fields),
+    .open = tables_open_policy,
+    .finish = tables_finish_root,
+};

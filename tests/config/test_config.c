@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: PostgreSQL
+
+// What golden files do not show: values as they arrive in the structs, limits, running out of memory, and the tables.
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../src/config/tables.h"
+#include "config/config.h"
+#include "support/check.h"
+#include "support/oom.h"
+#include "util/fd.h"
+#include "util/strbuf.h"
+
+#define TARGETS "targets: { db: { conninfo: host=db } }\n"
+
+static char *big_value; // what ${BIG} is
+
+static const char *lookup(const char *name, void *userdata) {
+    (void)userdata;
+    if (strcmp(name, "BIG") == 0) {
+        return big_value;
+    }
+    return strcmp(name, "USER") == 0 ? "pgvigil" : strcmp(name, "EMPTY") == 0 ? "" : NULL;
+}
+
+// What the last load found, rendered.
+static struct strbuf found;
+static struct diag_list diags;
+
+static struct config *load_bytes(const char *text, size_t len, int expected) {
+    struct config *config = NULL;
+    diag_list_deinit(&diags);
+    strbuf_clear(&found);
+    int r = config_load_buffer("x.yaml", text, len, lookup, NULL, &diags, &config);
+    diag_list_render(&diags, &found);
+    check_context("%s", strbuf_str(&found));
+    CHECK_EQ(r, expected);
+    CHECK_EQ(config != NULL, expected == 0);
+    return config;
+}
+
+static struct config *load(const char *text) {
+    return load_bytes(text, strlen(text), 0);
+}
+
+static void refuse(const char *text, const char *why) {
+    (void)load_bytes(text, strlen(text), -EINVAL);
+    CHECK_CONTAINS(strbuf_str(&found), why);
+}
+
+static void clean_up(void) {
+    diag_list_deinit(&diags);
+    strbuf_deinit(&found);
+}
+
+// Everything a file can say, as it arrives.
+static void values(void) {
+    CLEANUP(config_freep)
+    struct config *config = load(
+        "enforce: true\n"
+        "targets:\n"
+        "  a:\n"
+        "    conninfo: host=${USER}\n"
+        "    password_file: /pw\n"
+        "    poll_interval: 1s\n"
+        "    connect_timeout: 2s\n"
+        "    query_timeout: 3s\n"
+        "    enforce: false\n"
+        "  b: { conninfo: 'x' }\n"
+        "apps: { w: { match: { user: w }, pool: 7 }, v: { match: { user: v } } }\n"
+        "protect: { builtin: { pg_dump: root }, superusers: false, listeners: false, maintenance: false, min_age: 9s,\n"
+        "  match: { database: d } }\n"
+        "timeouts:\n"
+        "  t: { state: [idle in transaction, active], since: xact_start, after: 4s, match: { app: w },\n"
+        "    ignore: { user: x }, keep: 3, action: terminate, enforce: false }\n"
+        "  u: { state: any, after: 5s }\n"
+        "limits: { per_poll: 11, per_minute: 12 }\n"
+        "outputs: { log: { level: debug, format: json }, query_text: 100 }\n");
+    const struct policy *policy = config->policy;
+    CHECK(policy->enforce);
+    CHECK_EQ(config->n_targets, 2u);
+    const struct target_config *a = &config->targets[0];
+    CHECK_STR(a->name, "a");
+    CHECK_STR(a->conninfo, "host=pgvigil");
+    CHECK_EQ(a->conninfo_at.line, 4u);
+    CHECK_EQ(a->conninfo_at.column, 15u);
+    CHECK_STR(a->conninfo_at.file, "x.yaml");
+    CHECK_STR(a->password_file, "/pw");
+    CHECK_EQ(a->poll_interval, USEC_PER_SEC);
+    CHECK_EQ(a->connect_timeout, 2 * USEC_PER_SEC);
+    CHECK_EQ(a->query_timeout, 3 * USEC_PER_SEC);
+    CHECK(!a->enforce);
+    CHECK(config->targets[1].enforce);
+    CHECK_NULL(config->targets[1].password_file);
+    CHECK_EQ(config->targets[1].poll_interval, 5 * USEC_PER_SEC);
+    CHECK_EQ(policy->n_apps, 2u);
+    CHECK_STR(policy->apps[0].name, "w");
+    CHECK_EQ(policy->apps[0].pool, 7);
+    CHECK_EQ(policy->apps[1].pool, -1);
+    const struct protect *protect = &policy->protect;
+    CHECK(protect->builtin && !protect->superusers && !protect->listeners && !protect->maintenance);
+    CHECK_EQ(protect->min_age, 9 * USEC_PER_SEC);
+    CHECK_NOT_NULL(protect->match);
+    CHECK_STR(pattern_text(protect->builtin_user[0]), "root");
+    CHECK_NULL(protect->builtin_user[1]);
+    CHECK_EQ(policy->n_timeouts, 2u);
+    const struct timeout *t = &policy->timeouts[0];
+    CHECK_EQ(t->state, SESSION_STATE_BIT(SESSION_STATE_ACTIVE) | SESSION_STATE_BIT(SESSION_STATE_IDLE_IN_TRANSACTION) |
+                           SESSION_STATE_BIT(SESSION_STATE_IDLE_IN_TRANSACTION_ABORTED));
+    CHECK(!t->any && t->has_since && !t->enforce);
+    CHECK_EQ(t->since, SESSION_TIME_XACT_START);
+    CHECK_EQ(t->after, 4 * USEC_PER_SEC);
+    CHECK_EQ(t->keep, 3);
+    CHECK_EQ(t->action, ACTION_TERMINATE);
+    CHECK_NOT_NULL(t->match);
+    CHECK_NOT_NULL(t->ignore);
+    const struct timeout *u = &policy->timeouts[1];
+    CHECK(u->any && !u->has_since && u->enforce);
+    CHECK_EQ(u->state, SESSION_STATES_ANY);
+    CHECK_NULL(u->match);
+    CHECK_NULL(u->ignore);
+    CHECK_EQ(u->action, ACTION_TERMINATE);
+    CHECK_EQ(policy->limits.per_poll, 11);
+    CHECK_EQ(policy->limits.per_minute, 12);
+    CHECK_EQ(policy->query_text, 100);
+    CHECK_EQ(config->log.level, EVENT_DEBUG);
+    CHECK_EQ(config->log.format, LOG_FORMAT_JSON);
+    CHECK_EQ(diags.n_items, 0u);
+}
+
+static int matches(const struct selector *selector, const char *user, const char *application_name) {
+    struct selector_subject subject = {.user = user, .application_name = application_name, .database = "d"};
+    return selector_matches(selector, &subject);
+}
+
+// A clause's keys are joined by AND, lists and lists of maps by OR; "" is the empty name alone.
+static void selectors(void) {
+    CLEANUP(config_freep)
+    struct config *config = load(TARGETS "apps:\n"
+                                         "  a: { match: { user: [x, 'y*'], application_name: ['', '/^w[0-9]/'] } }\n"
+                                         "  b: { match: [ { user: x }, { application_name: z } ] }\n");
+    const struct selector *a = config->policy->apps[0].match;
+    CHECK_EQ(matches(a, "x", ""), 1);
+    CHECK_EQ(matches(a, "yes", "w1"), 1);
+    CHECK_EQ(matches(a, "x", "other"), 0);
+    CHECK_EQ(matches(a, "z", ""), 0);
+    const struct selector *b = config->policy->apps[1].match;
+    CHECK_EQ(matches(b, "x", "other"), 1);
+    CHECK_EQ(matches(b, "other", "z"), 1);
+    CHECK_EQ(matches(b, "other", "other"), 0);
+}
+
+// The default of every key, once in the tables and once in core, must be the same.
+static void defaults(void) {
+    struct diag_list list = {0};
+    struct config *config = NULL;
+    CHECK_EQ(config_default("db", "host=x password=${NOT_A_VARIABLE}", &list, &config), 0);
+    CHECK_EQ(list.n_items, 0u);
+    CHECK_EQ(config->n_targets, 1u);
+    CHECK_STR(config->targets[0].name, "db");
+    CHECK_STR(config->targets[0].conninfo, "host=x password=${NOT_A_VARIABLE}");
+    CHECK_EQ(config->targets[0].conninfo_at.line, 0u);
+    struct policy *fresh = policy_new();
+    const struct policy *policy = config->policy;
+    CHECK_EQ(policy->enforce, fresh->enforce);
+    CHECK_EQ(policy->query_text, fresh->query_text);
+    CHECK_EQ(policy->limits.per_poll, fresh->limits.per_poll);
+    CHECK_EQ(policy->limits.per_minute, fresh->limits.per_minute);
+    CHECK_EQ(policy->protect.builtin, fresh->protect.builtin);
+    CHECK_EQ(policy->protect.superusers, fresh->protect.superusers);
+    CHECK_EQ(policy->protect.listeners, fresh->protect.listeners);
+    CHECK_EQ(policy->protect.maintenance, fresh->protect.maintenance);
+    CHECK_EQ(policy->protect.min_age, fresh->protect.min_age);
+    CHECK_EQ(policy->n_apps + policy->n_timeouts, 0u);
+    const struct timeout *timeout = policy_add_timeout(fresh, "t");
+    CLEANUP(config_freep) struct config *other = load(TARGETS "timeouts: { t: { state: idle, after: 1s } }\n");
+    CHECK_EQ(other->policy->timeouts[0].keep, timeout->keep);
+    CHECK_EQ(other->policy->timeouts[0].action, timeout->action);
+    CHECK_EQ(other->policy->timeouts[0].enforce, timeout->enforce);
+    CHECK_EQ(other->policy->timeouts[0].has_since, timeout->has_since);
+    policy_unref(fresh);
+    CLEANUP(strbuf_deinit) struct strbuf printed = STRBUF_EMPTY;
+    CHECK_EQ(config_print(config, &printed), 0);
+    CHECK_CONTAINS(strbuf_str(&printed), "conninfo: (set) # command line\n");
+    CHECK_LACKS(strbuf_str(&printed), "NOT_A_VARIABLE");
+    config_free(config);
+    diag_list_deinit(&list);
+}
+
+// Every row can be explained, and hints have something to show.
+static void check_table(const struct section *section, const char *text, unsigned depth) {
+    CHECK_LT(depth, 5u);
+    for (size_t i = 0; i < section->n_fields; i++) {
+        const struct field *field = &section->fields[i];
+        check_context("%s", field->name);
+        CHECK(section_find(section, field->name) == field);
+        CHECK_CONTAINS(field->help, ".");
+        CHECK(field->example || field->fallback || field->section || field->type == FIELD_ENUM);
+        CHECK(!field->required || !field->fallback);
+        CHECK_EQ(field->section != NULL, field->type == FIELD_SECTION || field->type == FIELD_ENTRIES);
+        CHECK_EQ(field->parse != NULL, field->type == FIELD_CUSTOM);
+        CHECK(field->type != FIELD_CUSTOM || field->kind);
+        CHECK(field->type != FIELD_TEXT || field->example);
+        // The documented example names every key.
+        CLEANUP(strbuf_deinit) struct strbuf key = STRBUF_EMPTY;
+        strbuf_addf(&key, "%s:", field->name);
+        CHECK_CONTAINS(text, strbuf_str(&key));
+        if (field->section) {
+            check_table(field->section, text, depth + 1);
+        }
+    }
+}
+
+static void example(void) {
+    CLEANUP(strbuf_deinit) struct strbuf path = STRBUF_EMPTY;
+    CLEANUP(freep) char *text = NULL;
+    size_t len;
+    const char *root = getenv("PGVIGIL_SOURCE");
+    CHECK_NOT_NULL(root);
+    strbuf_addf(&path, "%s/conf/pgvigil.yaml", root);
+    CHECK_EQ(fd_read_file(strbuf_str(&path), 100000, &text, &len), 0);
+    CLEANUP(config_freep) struct config *config = load(text);
+    CHECK_STR(strbuf_str(&found), "");
+    check_table(&tables_root, text, 0);
+    // What has a default is shown with it.
+    CLEANUP(config_freep) struct config *bare = load(TARGETS);
+    CHECK_EQ(config->policy->enforce, bare->policy->enforce);
+    CHECK_EQ(config->targets[0].poll_interval, bare->targets[0].poll_interval);
+    CHECK_EQ(config->targets[0].connect_timeout, bare->targets[0].connect_timeout);
+    CHECK_EQ(config->targets[0].query_timeout, bare->targets[0].query_timeout);
+    CHECK_EQ(config->policy->protect.min_age, bare->policy->protect.min_age);
+    CHECK_EQ(config->policy->limits.per_poll, bare->policy->limits.per_poll);
+    CHECK_EQ(config->policy->limits.per_minute, bare->policy->limits.per_minute);
+    CHECK_EQ(config->log.level, bare->log.level);
+    CHECK_EQ(config->log.format, bare->log.format);
+    CHECK_EQ(config->policy->query_text, bare->policy->query_text);
+}
+
+static void add_repeated(struct strbuf *sb, const char *s, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        strbuf_add(sb, s);
+    }
+}
+
+static void limit_nesting(void) {
+    static const char *const openers[] = {"[", "{", "{a: ", "- ", "[{x: "};
+    for (size_t i = 0; i < ARRAY_SIZE(openers); i++) {
+        CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+        add_repeated(&text, openers[i], 200000);
+        refuse(strbuf_str(&text), "nested deeper than 64 levels");
+    }
+}
+
+static void limit_size(void) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    add_repeated(&text, "# a comment of 32 characters xx\n", 65536);
+    refuse(strbuf_str(&text), "larger than 1 MiB");
+    char path[] = "/tmp/pgvigil-test-XXXXXX";
+    int fd = mkstemp(path);
+    CHECK_EQ(fd_write_all(fd, text.data, text.len), 0);
+    struct config *config = NULL;
+    diag_list_deinit(&diags);
+    strbuf_clear(&found);
+    CHECK_EQ(config_load(&(struct config_source){.file = path}, &diags, &config), -EINVAL);
+    diag_list_render(&diags, &found);
+    CHECK_CONTAINS(strbuf_str(&found), ": error: larger than 1 MiB (spread it over conf.d)\n");
+    (void)unlink(path);
+    fd_close(fd);
+}
+
+static void limit_aliases(void) {
+    // Nodes.
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    strbuf_add(&text, "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for (int i = 1; i < 30; i++) {
+        strbuf_addf(&text, "a%d: &a%d [", i, i);
+        for (int j = 0; j < 10; j++) {
+            strbuf_addf(&text, "*a%d,", i - 1);
+        }
+        strbuf_add(&text, "]\n");
+    }
+    refuse(strbuf_str(&text), "more than 20000 values, aliases expanded");
+    // Bytes.
+    strbuf_clear(&text);
+    strbuf_add(&text, "a: &a \"");
+    add_repeated(&text, "0123456789", 6000);
+    strbuf_add(&text, "\"\nb: [*a");
+    add_repeated(&text, ", *a", 10000);
+    strbuf_add(&text, "]\n");
+    refuse(strbuf_str(&text), "more than 4 MiB of values");
+    // Depth.
+    strbuf_clear(&text);
+    strbuf_add(&text, "b: &b [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[x]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n");
+    strbuf_add(&text, "c: &c [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[*b]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n");
+    refuse(strbuf_str(&text), "nested deeper than 64 levels");
+}
+
+static void limit_variables(void) {
+    CLEANUP(freep) char *big = calloc(1, 60001);
+    memset(big, 'x', 60000);
+    big_value = big;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    strbuf_add(&text, "a: \"");
+    add_repeated(&text, "${BIG}", 1000);
+    strbuf_add(&text, "\"\n");
+    refuse(strbuf_str(&text), "longer than 64 KiB with its variables");
+    strbuf_clear(&text);
+    strbuf_add(&text, "a: [");
+    add_repeated(&text, "\"${BIG}\",", 1000);
+    strbuf_add(&text, "]\n");
+    refuse(strbuf_str(&text), "more than 4 MiB of values");
+    big_value = NULL;
+}
+
+static void limit_diagnostics(void) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    for (int i = 0; i < 500; i++) {
+        strbuf_addf(&text, "k%d: 1\n", i);
+    }
+    strbuf_add(&text, TARGETS "timeouts: { a: { state: idle, since: xact_start, after: 1s } }\n");
+    refuse(strbuf_str(&text), "... and 401 more (500 errors, 1 warnings in all)\n");
+    CHECK_EQ(diags.n_items, (size_t)DIAG_MAX);
+    CHECK_EQ(diags.n_errors, 500u);
+    CHECK_EQ(diags.n_warnings, 1u);
+}
+
+static void unreadable(const char *path, const char *why) {
+    struct config *config = NULL;
+    diag_list_deinit(&diags);
+    strbuf_clear(&found);
+    CHECK_EQ(config_load(&(struct config_source){.file = path, .with_conf_d = true}, &diags, &config), -EINVAL);
+    diag_list_render(&diags, &found);
+    CHECK_CONTAINS(strbuf_str(&found), why);
+    CHECK_NULL(config);
+}
+
+static void unreadable_files(void) {
+    unreadable("/nonexistent/pgvigil.yaml",
+               "/nonexistent/pgvigil.yaml: error: cannot be read: No such file or directory\n");
+    unreadable("/", "/: error: cannot be read: Is a directory\n");
+    unreadable("/nonexistent/x\n\x1b[2J", "/nonexistent/x\\n\\x1b[2J: error: ");
+    unreadable("", ": error: cannot be read: No such file or directory\n");
+    char folder[] = "/tmp/pgvigil-test-XXXXXX";
+    CHECK_NOT_NULL(mkdtemp(folder));
+    CLEANUP(strbuf_deinit) struct strbuf file = STRBUF_EMPTY;
+    CLEANUP(strbuf_deinit) struct strbuf conf_d = STRBUF_EMPTY;
+    strbuf_addf(&file, "%s/pgvigil.yaml", folder);
+    strbuf_addf(&conf_d, "%s/conf.d", folder);
+    FILE *f = fopen(strbuf_str(&file), "we");
+    CHECK(fputs(TARGETS, f) >= 0 && fclose(f) == 0);
+    // A file where the folder should be.
+    f = fopen(strbuf_str(&conf_d), "we");
+    CHECK(f && fclose(f) == 0);
+    unreadable(strbuf_str(&file), "/conf.d: error: cannot be read: Not a directory\n");
+    (void)unlink(strbuf_str(&conf_d));
+    // Too many files.
+    CHECK_EQ(mkdir(strbuf_str(&conf_d), 0700), 0);
+    for (int i = 0; i <= 100; i++) {
+        CLEANUP(strbuf_deinit) struct strbuf part = STRBUF_EMPTY;
+        strbuf_addf(&part, "%s/%03d.yaml", strbuf_str(&conf_d), i);
+        f = fopen(strbuf_str(&part), "we");
+        CHECK(f && fclose(f) == 0);
+    }
+    unreadable(strbuf_str(&file), "/conf.d: error: more than 100 files (join some)\n");
+    CLEANUP(strbuf_deinit) struct strbuf command = STRBUF_EMPTY;
+    strbuf_addf(&command, "rm -r %s", folder);
+    CHECK_EQ(system(strbuf_str(&command)), 0);
+}
+
+static void no_permission(void) {
+    char path[] = "/tmp/pgvigil-test-XXXXXX";
+    int fd = mkstemp(path);
+    CHECK_EQ(fchmod(fd, 0), 0);
+    // Root may read everything.
+    bool is_root = geteuid() == 0;
+    CHECK_EQ(is_root ? seteuid(65534) : 0, 0);
+    unreadable(path, ": error: cannot be read: Permission denied\n");
+    CHECK_EQ(is_root ? seteuid(0) : 0, 0);
+    (void)unlink(path);
+    fd_close(fd);
+}
+
+// Mistakes are -EINVAL with or without memory to spare; what the sweep must see is -ENOMEM when there was none.
+static int sweep_bad(void *userdata) {
+    (void)userdata;
+    static const char text[] =
+        "targets: { a b: { coninfo: x, poll_interval: 5, enforce: yes }, s: { conninfo: '${UNSET}' } }\n"
+        "targets: { }\n"
+        "apps: { x: { match: { user: [], usr: a, app: b } }, y: { match: { user: '/(/', client_addr: z } } }\n"
+        "timeouts: { t: { state: disabled, action: kill, match: { app: z } }, u: { state: idel, after: 1d9x, keep: -1 "
+        "} }\n"
+        "timeouts: *nobody\n"
+        "protect: { builtin: { psql: x }, match: { target: q } }\n"
+        "outputs: { query_text: on }\n"
+        "x: { <<: 1, [a]: b }\n"
+        "y: !tag\n"
+        "z: [\n";
+    struct diag_list list = {0};
+    struct strbuf sb = STRBUF_EMPTY;
+    struct config *config = NULL;
+    int r = config_load_buffer("x.yaml", text, strlen(text), lookup, NULL, &list, &config);
+    diag_list_render(&list, &sb);
+    if (r == -EINVAL) {
+        r = strbuf_error(&sb);
+    }
+    strbuf_deinit(&sb);
+    config_free(config);
+    diag_list_deinit(&list);
+    return r;
+}
+
+static int sweep_semantic(void *userdata) {
+    (void)userdata;
+    static const char text[] =
+        "targets: { a b: { coninfo: x, poll_interval: 5, connect_timeout: 9d, enforce: yes }, s: { conninfo: '' } }\n"
+        "apps: { x: { match: { user: [], usr: a, app: b } }, y: { match: { user: '/(/', client_addr: z } } }\n"
+        "timeouts: { t: { state: disabled, action: kill, match: { app: z } }, u: { state: idel, after: 1d9x, keep: -1 "
+        "} }\n"
+        "protect: { builtin: { psql: x, pg_dump: '//' }, match: { target: q, app: '*' } }\n"
+        "outputs: { query_text: on }\n";
+    struct diag_list list = {0};
+    struct config *config = NULL;
+    int r = config_load_buffer("x.yaml", text, strlen(text), lookup, NULL, &list, &config);
+    r = r == -EINVAL ? 0 : r;
+    config_free(config);
+    diag_list_deinit(&list);
+    return r;
+}
+
+static int sweep_good(void *userdata) {
+    (void)userdata;
+    static const char text[] = TARGETS
+        "apps: { w: { match: { user: '${USER}', application_name: ['', 'w*'] } }, v: { match: &v { user: v } },\n"
+        "  u: { match: *v } }\n"
+        "protect: { builtin: { pg_dump: root }, match: [ { user: r } ] }\n"
+        "timeouts: { t: { state: [idle, active], after: 1s, match: { app: w }, ignore: { app: '/^v$/' } } }\n";
+    struct diag_list list = {0};
+    struct strbuf sb = STRBUF_EMPTY;
+    struct config *config = NULL;
+    int r = config_load_buffer("x.yaml", text, strlen(text), lookup, NULL, &list, &config);
+    if (r == 0) {
+        r = config_print(config, &sb);
+    }
+    strbuf_deinit(&sb);
+    config_free(config);
+    diag_list_deinit(&list);
+    return r;
+}
+
+static int sweep_files(void *userdata) {
+    struct config_source source = {.file = userdata, .with_conf_d = true, .lookup = lookup};
+    struct diag_list list = {0};
+    struct config *config = NULL;
+    int r = config_load(&source, &list, &config);
+    config_free(config);
+    diag_list_deinit(&list);
+    return r;
+}
+
+static int sweep_default(void *userdata) {
+    (void)userdata;
+    struct diag_list list = {0};
+    struct config *config = NULL;
+    int r = config_default("db", "host=x", &list, &config);
+    config_free(config);
+    diag_list_deinit(&list);
+    return r;
+}
+
+static void out_of_memory(void) {
+    clean_up();
+    oom_sweep(sweep_good, NULL);
+    oom_sweep(sweep_bad, NULL);
+    oom_sweep(sweep_semantic, NULL);
+    oom_sweep(sweep_default, NULL);
+    CLEANUP(strbuf_deinit) struct strbuf path = STRBUF_EMPTY;
+    strbuf_addf(&path, "%s/tests/config/merge/01-overlay/pgvigil.yaml", getenv("PGVIGIL_SOURCE"));
+    char *file = strbuf_take(&path);
+    oom_sweep(sweep_files, file);
+    free(file);
+}
+
+// libyaml's own allocations, which the sweep above does not reach.
+static void out_of_memory_in_libyaml(void) {
+    static const char text[] = TARGETS "apps: { w: { match: &m { user: [ \"a\", 'b', c ] } }, v: { match: *m } }\n";
+    bool fired = true;
+    for (unsigned n = 1; fired && n < 100000; n++) {
+        struct diag_list list = {0};
+        struct config *config = NULL;
+        size_t before = oom_n_live();
+        oom_arm_libc(n);
+        int r = config_load_buffer("x.yaml", text, strlen(text), lookup, NULL, &list, &config);
+        fired = oom_disarm();
+        config_free(config);
+        diag_list_deinit(&list);
+        check_context("allocation %u", n);
+        CHECK_EQ(r, fired ? -ENOMEM : 0);
+        CHECK_EQ(oom_n_live(), before);
+    }
+    CHECK(!fired);
+}
+
+static void finish(void) {
+    clean_up();
+}
+
+CHECK_MAIN({"values", values}, {"selectors", selectors}, {"defaults", defaults}, {"example", example},
+           {"limit_nesting", limit_nesting}, {"limit_size", limit_size}, {"limit_aliases", limit_aliases},
+           {"limit_variables", limit_variables}, {"limit_diagnostics", limit_diagnostics},
+           {"unreadable_files", unreadable_files}, {"no_permission", no_permission}, {"out_of_memory", out_of_memory},
+           {"out_of_memory_in_libyaml", out_of_memory_in_libyaml}, {"finish", finish})
