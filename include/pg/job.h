@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: PostgreSQL
+#pragma once
+
+// What can be asked of a server. A job is made here, run by a connection, and read here; only src/pg knows how it
+// is worded and decoded. Strictly decoded: a job whose answer is not to the contract fails as a whole
+// (PG_ERROR_PROTOCOL) and yields nothing.
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/decision.h"
+#include "core/event.h"
+#include "core/session.h"
+#include "pg/error.h"
+#include "util/cleanup.h"
+#include "util/usec.h"
+
+enum job_kind {
+    JOB_IDENTIFY, // who answers: first of all, before any SET, PREPARE or lock
+    JOB_SET_UP,   // session settings, warm-up, prepared statements
+    JOB_RIGHTS,   // the self-check
+    JOB_POLL,     // full scan
+    JOB_LOOK,     // chosen sessions
+    JOB_ACT,      // guarded statements, in a pipeline with a sync after each
+};
+
+struct job;
+
+struct job *job_free(struct job *job); // NULL-safe, returns NULL
+DEFINE_CLEANUP(struct job *, job_free)
+enum job_kind job_kind(const struct job *job);
+const struct pg_error *job_error(const struct job *job); // kind NONE: it went well
+
+// All constructors: NULL when out of memory.
+
+struct job *job_identify_new(void);
+struct identity {
+    int64_t backend_pid; // pg_backend_pid(): differs from connection_backend_pid() behind a pooler
+    int version_num;
+};
+struct identity job_identity(const struct job *job);
+
+// statement_timeout = query_timeout; search_path, lock_timeout, idle_session_timeout, jit, work_mem, keepalives,
+// tcp_user_timeout, heap warm-up, prepared statements (DESIGN 4.8, 5; FACTS 23).
+struct job *job_set_up_new(int version_num, usec_t query_timeout);
+
+struct job *job_rights_new(int version_num);
+// One finding of the self-check. Strings live as long as the job.
+struct finding {
+    enum event_level level;
+    const char *reason; // "unsupported_version", "in_recovery", "blind", "powerless", "superuser_sessions",
+                        // "no_reserved_slot", "role_limit", ...
+    const char *detail; // a sentence
+    const char *hint;   // the statement that mends it; NULL: nothing to mend
+};
+const struct finding *job_findings(const struct job *job, size_t *ret_n);
+
+// What a poll reads. `prepared` only after JOB_SET_UP on this connection; behind a pooler the same text runs unnamed.
+struct poll_options {
+    int version_num;
+    bool prepared;
+    int64_t query_text; // characters of query text to ship per row; 0: none
+};
+struct job *job_poll_new(const struct poll_options *options);
+// Asks for these sessions only; the list is copied. A pid that now belongs to another backend counts as gone.
+struct job *job_look_new(const struct poll_options *options, const struct session_id *ids, size_t n_ids);
+// The scan of a finished POLL or LOOK; borrows from the job. sent_at and received_at are set by the connection.
+const struct scan *job_scan(const struct job *job);
+
+#define ACT_MAX 50 // victims in one job: more would age while they wait (FACTS 26)
+// One guarded statement per decision, in that order; what it needs of them is copied. `prepared` as above.
+struct job *job_act_new(const struct poll_options *options, const struct decision *decisions, size_t n_decisions);
+struct act_report {
+    uint64_t serial; // of the decision
+    enum act_result result;
+    struct pg_error error; // with DENIED and FAILED
+    int64_t at;            // clock_timestamp() of the statement, after the signal; TIMESTAMP_NONE when it gave no row
+};
+const struct act_report *job_acts(const struct job *job, size_t *ret_n); // valid even when job_error() is set
+
+// Test hooks for the race bench: what happens without the guard. Never set by the daemon unless its environment says
+// PGVIGIL_TEST_UNGUARDED=1 and it was built with -Dtest_hooks=true.
+void job_act_set_unguarded(struct job *job);

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "decode.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <string.h>
+
+#include "error_impl.h"
+#include "util/macro.h"
+
+// Binary inet: family, prefix length, is_cidr, number of bytes, bytes (network_send).
+#define INET_HEADER 4
+#define INET_FAMILY_4 2 // PGSQL_AF_INET
+#define INET_FAMILY_6 3 // PGSQL_AF_INET6
+
+struct decoder decode_begin(const PGresult *result, const struct statement *st, struct pg_error *error) {
+    struct decoder decoder = {.result = result, .statement = st, .error = error};
+    error->kind = PG_ERROR_NONE;
+    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+        pg_error_protocol(error, "%s: no rows in the answer (%s)", st->name, PQresStatus(PQresultStatus(result)));
+    } else if (PQnfields(result) != (int)st->n_columns) {
+        pg_error_protocol(error, "%s: %d columns instead of %u", st->name, PQnfields(result), st->n_columns);
+    } else if (PQntuples(result) < (int)st->min_rows || PQntuples(result) > (int)st->max_rows) {
+        pg_error_protocol(error, "%s: %d rows instead of %u to %u", st->name, PQntuples(result), st->min_rows,
+                          st->max_rows);
+    }
+    for (unsigned i = 0; i < st->n_columns && error->kind == PG_ERROR_NONE; i++) {
+        Oid type = PQftype(result, (int)i);
+        if (type != (Oid)st->columns[i].type) {
+            pg_error_protocol(error, "%s: column %u has type %u instead of %u", st->name, i + 1, type,
+                              (unsigned)st->columns[i].type);
+        } else if (PQfformat(result, (int)i) != 1) {
+            pg_error_protocol(error, "%s: column %u is not binary", st->name, i + 1);
+        }
+    }
+    return decoder;
+}
+
+bool decode_ok(const struct decoder *decoder) {
+    return decoder->error->kind == PG_ERROR_NONE;
+}
+
+int decode_n_rows(const struct decoder *decoder) {
+    return decode_ok(decoder) ? PQntuples(decoder->result) : 0;
+}
+
+void decode_fail(struct decoder *decoder, unsigned column, const char *what) {
+    if (decode_ok(decoder)) {
+        pg_error_protocol(decoder->error, "%s: row %d, column %u: %s", decoder->statement->name, decoder->row + 1,
+                          column + 1, what);
+    }
+}
+
+bool decode_is_null(struct decoder *decoder, unsigned column) {
+    assert(column < decoder->statement->n_columns);
+    if (!decode_ok(decoder)) {
+        return true;
+    }
+    if (!PQgetisnull(decoder->result, decoder->row, (int)column)) {
+        return false;
+    }
+    if (!decoder->statement->columns[column].nullable) {
+        decode_fail(decoder, column, "unexpected NULL");
+    }
+    return true;
+}
+
+// The bytes of a value of that length; NULL for NULL and after a violation.
+static const void *decode_fixed(struct decoder *decoder, unsigned column, enum pg_type type, int len) {
+    assert(decoder->statement->columns[column].type == type);
+    if (decode_is_null(decoder, column)) {
+        return NULL;
+    }
+    if (PQgetlength(decoder->result, decoder->row, (int)column) != len) {
+        decode_fail(decoder, column, "wrong length");
+        return NULL;
+    }
+    return PQgetvalue(decoder->result, decoder->row, (int)column);
+}
+
+bool decode_bool(struct decoder *decoder, unsigned column) {
+    const unsigned char *p = decode_fixed(decoder, column, PG_TYPE_BOOL, 1);
+    if (p && *p > 1) {
+        decode_fail(decoder, column, "not a boolean");
+        return false;
+    }
+    return p && *p == 1;
+}
+
+static uint32_t decode_uint32(const void *p) {
+    uint32_t wire;
+    memcpy(&wire, p, sizeof(wire));
+    return be32toh(wire);
+}
+
+static int64_t decode_wire64(const void *p) {
+    uint64_t wire;
+    memcpy(&wire, p, sizeof(wire));
+    return (int64_t)be64toh(wire);
+}
+
+int32_t decode_int32(struct decoder *decoder, unsigned column, int32_t min) {
+    const void *p = decode_fixed(decoder, column, PG_TYPE_INT4, 4);
+    int32_t value = p ? (int32_t)decode_uint32(p) : 0;
+    if (p && value < min) {
+        decode_fail(decoder, column, "out of range");
+        return 0;
+    }
+    return value;
+}
+
+int64_t decode_int64(struct decoder *decoder, unsigned column) {
+    const void *p = decode_fixed(decoder, column, PG_TYPE_INT8, 8);
+    return p ? decode_wire64(p) : 0;
+}
+
+uint32_t decode_oid(struct decoder *decoder, unsigned column) {
+    const void *p = decode_fixed(decoder, column, PG_TYPE_OID, 4);
+    return p ? decode_uint32(p) : 0;
+}
+
+int64_t decode_timestamp(struct decoder *decoder, unsigned column) {
+    const void *p = decode_fixed(decoder, column, PG_TYPE_TIMESTAMPTZ, 8);
+    if (!p) {
+        return TIMESTAMP_NONE;
+    }
+    int64_t value = decode_wire64(p);
+    if (value == INT64_MIN || value == INT64_MAX) {
+        decode_fail(decoder, column, "an infinite time");
+        return TIMESTAMP_NONE;
+    }
+    return value;
+}
+
+const char *decode_text(struct decoder *decoder, unsigned column) {
+    assert(decoder->statement->columns[column].type == PG_TYPE_TEXT);
+    if (decode_is_null(decoder, column)) {
+        return "";
+    }
+    const char *value = PQgetvalue(decoder->result, decoder->row, (int)column);
+    int len = PQgetlength(decoder->result, decoder->row, (int)column);
+    if (len > DECODE_MAX_TEXT) {
+        decode_fail(decoder, column, "too long");
+        return "";
+    }
+    if (strlen(value) != (size_t)len) { // libpq ends every value with a NUL
+        decode_fail(decoder, column, "a NUL byte inside of text");
+        return "";
+    }
+    return value;
+}
+
+struct address decode_address(struct decoder *decoder, unsigned column) {
+    struct address address = {.family = ADDRESS_LOCAL};
+    assert(decoder->statement->columns[column].type == PG_TYPE_INET);
+    if (decode_is_null(decoder, column)) {
+        return address;
+    }
+    const unsigned char *p = (const unsigned char *)PQgetvalue(decoder->result, decoder->row, (int)column);
+    int len = PQgetlength(decoder->result, decoder->row, (int)column);
+    if (len == INET_HEADER + 4 && p[0] == INET_FAMILY_4 && p[3] == 4) {
+        address.family = ADDRESS_INET;
+    } else if (len == INET_HEADER + 16 && p[0] == INET_FAMILY_6 && p[3] == 16) {
+        address.family = ADDRESS_INET6;
+    } else {
+        decode_fail(decoder, column, "not an address");
+        return address;
+    }
+    memcpy(address.bytes, p + INET_HEADER, (size_t)(len - INET_HEADER));
+    return address;
+}
+
+static enum session_state decode_state(struct decoder *decoder) {
+    enum session_state state = SESSION_STATE_NONE;
+    if (decode_is_null(decoder, SCAN_STATE)) {
+        return SESSION_STATE_NONE;
+    }
+    const char *text = decode_text(decoder, SCAN_STATE);
+    if (strcmp(text, "starting") != 0 && !session_state_from_string(text, strlen(text), &state)) {
+        decode_fail(decoder, SCAN_STATE, "an unknown state");
+    }
+    return state;
+}
+
+// NULLs by contract: a session that starts has no state and no times, from 18 on also no role and database; one with
+// track_activities off has no times. Any other has them; query_start once it has run a query, xact_start in a
+// transaction.
+static void decode_check_nulls(struct decoder *decoder, const struct session_row *row) {
+    if (row->state == SESSION_STATE_NONE) {
+        return;
+    }
+    if (row->user_oid == 0) {
+        decode_fail(decoder, SCAN_USER, "no role");
+    } else if (row->database_oid == 0) {
+        decode_fail(decoder, SCAN_DATABASE, "no database");
+    } else if (PQgetisnull(decoder->result, decoder->row, SCAN_APPLICATION_NAME)) {
+        decode_fail(decoder, SCAN_APPLICATION_NAME, "unexpected NULL");
+    } else if (row->state != SESSION_STATE_DISABLED && row->state_change == TIMESTAMP_NONE) {
+        decode_fail(decoder, SCAN_STATE_CHANGE, "unexpected NULL");
+    }
+}
+
+void decode_session(struct decoder *decoder, struct session_row *ret) {
+    static const enum session_command commands[] = {SESSION_COMMAND_OTHER, SESSION_COMMAND_LISTEN,
+                                                    SESSION_COMMAND_UNLISTEN, SESSION_COMMAND_MAINTENANCE};
+    struct session_row row = {0};
+    if (decode_is_null(decoder, SCAN_BACKEND_START)) {
+        if (decode_ok(decoder)) {
+            pg_error_set(decoder->error, PG_ERROR_DENIED, NULL,
+                         "sessions of other roles are hidden: pg_read_all_stats is missing");
+        }
+        return;
+    }
+    row.id.id = decode_int32(decoder, SCAN_PID, 1);
+    row.id.since = decode_timestamp(decoder, SCAN_BACKEND_START);
+    row.user_oid = decode_oid(decoder, SCAN_USER);
+    row.database_oid = decode_oid(decoder, SCAN_DATABASE);
+    row.application_name = decode_text(decoder, SCAN_APPLICATION_NAME);
+    row.user = "";
+    row.database = "";
+    row.state = decode_state(decoder);
+    row.state_change = decode_timestamp(decoder, SCAN_STATE_CHANGE);
+    row.query_start = decode_timestamp(decoder, SCAN_QUERY_START);
+    row.xact_start = decode_timestamp(decoder, SCAN_XACT_START);
+    row.client = decode_address(decoder, SCAN_CLIENT);
+    row.waits_lock = decode_bool(decoder, SCAN_WAITS_LOCK);
+    row.waits_sync_rep = decode_bool(decoder, SCAN_WAITS_SYNC_REP);
+    int32_t command = decode_int32(decoder, SCAN_COMMAND, 0);
+    if (command >= (int32_t)ARRAY_SIZE(commands)) {
+        decode_fail(decoder, SCAN_COMMAND, "out of range");
+        command = 0;
+    }
+    row.command = commands[command];
+    if (decode_ok(decoder)) {
+        decode_check_nulls(decoder, &row);
+    }
+    *ret = row;
+}
+
+void decode_facts(struct decoder *decoder, struct server_facts *ret, int64_t *ret_now) {
+    *ret_now = decode_timestamp(decoder, FACTS_NOW);
+    *ret = (struct server_facts){
+        .version_num = decode_int32(decoder, FACTS_VERSION, 1),
+        .in_recovery = decode_bool(decoder, FACTS_IN_RECOVERY),
+        .postmaster_start = decode_timestamp(decoder, FACTS_POSTMASTER_START),
+        .max_connections = decode_int32(decoder, FACTS_MAX_CONNECTIONS, 1),
+        .superuser_reserved_connections = decode_int32(decoder, FACTS_SUPERUSER_RESERVED, 0),
+        .reserved_connections = decode_int32(decoder, FACTS_RESERVED, 0),
+        .own_pid = decode_int32(decoder, FACTS_PID, 1),
+        .own_user = decode_text(decoder, FACTS_USER),
+    };
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: PostgreSQL
+//
+// Rules of the wording:
+// * Every name is qualified, operators too: behind a pooler we cannot set search_path, and an object of ours or a
+//   stranger's in another schema must never run as us. IN, CASE x WHEN and IS DISTINCT FROM look their operator up by
+//   search_path: not used.
+// * Columns of pg_stat_get_activity are taken by name: their positions differ between versions.
+// * The text of another session's query may be in the encoding of another database. Functions that count characters
+//   raise an error on it (left: "invalid byte sequence", 22021) or read past its end (13), and any client could so
+//   blind us. Comparison and regular expressions under "C" do not; textsend sends the bytes as they are.
+// * No backslash in a literal: what it means depends on standard_conforming_strings.
+// * The clock is read before the rows, never after: an age may be too small by the time between, not too large.
+#include "query.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "util/macro.h"
+
+#define EQ " OPERATOR(pg_catalog.=) "
+#define NE " OPERATOR(pg_catalog.<>) "
+#define LT " OPERATOR(pg_catalog.<) "
+#define GE " OPERATOR(pg_catalog.>=) "
+#define MATCHES " OPERATOR(pg_catalog.~*) "
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+
+// PostgreSQL's own bound (MAX_BACKENDS, 18 bits); no scan can bring more.
+#define SCAN_MAX_ROWS 262143
+
+// What a statement begins with, after white space, semicolons and comments (nested ones are not seen through).
+#define QUERY "(a.query COLLATE pg_catalog.\"C\")"
+#define SPACE "[[:space:]]"
+#define WORD_END "[[:>:]]"
+#define LEADING "^(?:" SPACE "|;|--[^\n]*\n|/[*](?:[^*]|[*]+[^*/])*[*]+/)*"
+#define LISTEN "listen" WORD_END
+// DISCARD ALL alone forgets channels.
+#define UNLISTEN "(?:unlisten|discard" SPACE "+all)" WORD_END
+#define MAINTENANCE                                                                                                    \
+    "(?:vacuum|analy[sz]e|create" SPACE "+(?:unique" SPACE "+)?index|reindex|cluster|refresh|alter)" WORD_END
+#define BEGINS(what) "(" QUERY MATCHES "'" LEADING what "')"
+
+// clang-format off
+// Letters that one of these can begin with, or what is before the letters (white space, comments, semicolons). A
+// comparison costs a tenth of what the regular expression does, and most last statements end here.
+#define BETWEEN(from, to) "(" QUERY GE "'" from "' AND " QUERY LT "'" to "')"
+#define MAY_BE_COMMAND                                                                                                 \
+    "(" QUERY LT "'E' OR " BETWEEN("L", "M") " OR " BETWEEN("R", "S") " OR " BETWEEN("U", "W") " OR "                  \
+    BETWEEN("a", "e") " OR " BETWEEN("l", "m") " OR " BETWEEN("r", "s") " OR " BETWEEN("u", "w") ")"
+// Numbers of enum session_command.
+#define COMMAND                                                                                                        \
+    "CASE WHEN " MAY_BE_COMMAND " AND " BEGINS("(?:" LISTEN "|" UNLISTEN "|" MAINTENANCE ")")                          \
+    " THEN CASE WHEN " BEGINS(LISTEN) " THEN 1 WHEN " BEGINS(UNLISTEN) " THEN 2 ELSE 3 END ELSE 0 END"
+
+static const char sql_identify[] =
+    "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('server_version_num')::pg_catalog.int4";
+
+// $1 statement_timeout, $2 lock_timeout, both as text in milliseconds; $3 version. The tcp_ settings do nothing on a
+// Unix socket.
+#define SET_CONFIG(name, value) "pg_catalog.set_config('" name "', " value ", false)"
+#define SET_CONFIG_SINCE(version, name, value) "CASE WHEN $3" GE version " THEN " SET_CONFIG(name, value) " END"
+static const char sql_settings[] =
+    "SELECT pg_catalog.concat("
+    SET_CONFIG("search_path", "'pg_catalog'") ", "
+    SET_CONFIG("statement_timeout", "$1") ", "
+    SET_CONFIG("lock_timeout", "$2") ", "
+    SET_CONFIG("idle_in_transaction_session_timeout", "'60s'") ", "
+    SET_CONFIG_SINCE("140000", "idle_session_timeout", "'0'") ", "
+    SET_CONFIG_SINCE("170000", "transaction_timeout", "'0'") ", "
+    SET_CONFIG("default_transaction_isolation", "'read committed'") ", "
+    SET_CONFIG("default_transaction_read_only", "'on'") ", "
+    SET_CONFIG("plan_cache_mode", "'force_generic_plan'") ", "
+    SET_CONFIG("jit", "'off'") ", "
+    SET_CONFIG("work_mem", "'32MB'") ", "
+    SET_CONFIG("tcp_keepalives_idle", "'10'") ", "
+    SET_CONFIG("tcp_keepalives_interval", "'5'") ", "
+    SET_CONFIG("tcp_keepalives_count", "'3'") ", "
+    SET_CONFIG("tcp_user_timeout", "'25s'") ")";
+
+// Each poll makes the backend copy the status of all sessions, and build a row of each. Freed, that memory goes back to
+// the kernel and costs its page faults again, until a large allocation has been made and freed: up to 32 MB it raises
+// glibc's threshold of trimming to its double. A status entry takes track_activity_query_size and about 900 bytes, a
+// row as much, and sizes are rounded up: with half of this, 1,000 sessions still cost 1,180 faults a poll.
+static const char sql_warm_up[] =
+    "SELECT pg_catalog.octet_length(pg_catalog.repeat(pg_catalog.repeat('x', 10000), LEAST(3100, "
+    "4 OPERATOR(pg_catalog.*) pg_catalog.current_setting('max_connections')::pg_catalog.int8 OPERATOR(pg_catalog.*) "
+    "(s.setting::pg_catalog.int8 OPERATOR(pg_catalog.+) 900) OPERATOR(pg_catalog./) 10000)::pg_catalog.int4)) "
+    "FROM pg_catalog.pg_settings s WHERE s.name" EQ "'track_activity_query_size'";
+
+// $1 is the kind of membership that shows other sessions: until 14 any, since 15 an inherited one.
+static const char sql_rights[] =
+    "SELECT r.rolname::pg_catalog.text, pg_catalog.quote_ident(r.rolname), "
+    "d.datname::pg_catalog.text, pg_catalog.quote_ident(d.datname), "
+    "pg_catalog.pg_is_in_recovery(), r.rolsuper, "
+    "pg_catalog.pg_has_role('pg_read_all_stats', $1), pg_catalog.pg_has_role('pg_read_all_stats', 'MEMBER'), "
+    "pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'), pg_catalog.pg_has_role('pg_signal_backend', 'MEMBER'), "
+    "pg_catalog.pg_has_role(pg_catalog.to_regrole('pg_use_reserved_connections')::pg_catalog.oid, 'USAGE'), "
+    "pg_catalog.current_setting('superuser_reserved_connections')::pg_catalog.int4, "
+    "pg_catalog.current_setting('reserved_connections', true)::pg_catalog.int4, "
+    "r.rolconnlimit, d.datconnlimit "
+    "FROM pg_catalog.pg_roles r, pg_catalog.pg_database d "
+    "WHERE r.rolname" EQ "current_user AND d.datname" EQ "pg_catalog.current_database()";
+
+static const char sql_superusers[] =
+    "SELECT r.rolname::pg_catalog.text, pg_catalog.count(*), "
+    "pg_catalog.sum(pg_catalog.count(*)) OVER ()::pg_catalog.int8 "
+    "FROM pg_catalog.pg_stat_get_activity(NULL) a JOIN pg_catalog.pg_roles r ON r.oid" EQ "a.usesysid "
+    "WHERE a.backend_type" EQ "'client backend' AND r.rolsuper "
+    "GROUP BY r.rolname ORDER BY pg_catalog.count(*) DESC, r.rolname LIMIT " STRING(SUPERUSERS_SHOWN);
+
+static const char sql_facts[] =
+    "SELECT pg_catalog.clock_timestamp(), "
+    "pg_catalog.current_setting('server_version_num')::pg_catalog.int4, "
+    "pg_catalog.pg_is_in_recovery(), pg_catalog.pg_postmaster_start_time(), "
+    "pg_catalog.current_setting('max_connections')::pg_catalog.int4, "
+    "pg_catalog.current_setting('superuser_reserved_connections')::pg_catalog.int4, "
+    "COALESCE(pg_catalog.current_setting('reserved_connections', true), '0')::pg_catalog.int4, "
+    "pg_catalog.pg_backend_pid(), session_user::pg_catalog.text";
+
+// $1: how much query text to send, in bytes; 0: none. Rows without a type are sessions hidden from us: they must be
+// noticed, not missed.
+#define SESSION                                                                                                        \
+    "a.pid, a.backend_start, a.usesysid, a.datid, a.application_name, a.state, a.state_change, a.query_start, "        \
+    "a.xact_start, a.client_addr, COALESCE(a.wait_event_type" EQ "'Lock', false), "                                    \
+    "COALESCE(a.wait_event" EQ "'SyncRep', false), " COMMAND ", "                                                      \
+    "CASE WHEN $1 OPERATOR(pg_catalog.>) 0 THEN pg_catalog.substring(pg_catalog.textsend(a.query), 1, $1) END "
+#define CLIENTS_OR_HIDDEN "(a.backend_type IS NULL OR a.backend_type" EQ "'client backend')"
+static const char sql_scan[] =
+    "SELECT " SESSION "FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE " CLIENTS_OR_HIDDEN;
+static const char sql_look[] =
+    "SELECT " SESSION "FROM pg_catalog.unnest($2) w(pid), LATERAL pg_catalog.pg_stat_get_activity(w.pid) a "
+    "WHERE " CLIENTS_OR_HIDDEN;
+
+// $1 roles, $2 databases.
+static const char sql_names[] =
+    "SELECT true, r.oid, r.rolname::pg_catalog.text, r.rolsuper FROM pg_catalog.pg_roles r "
+    "WHERE r.oid" EQ "ANY ($1) UNION ALL "
+    "SELECT false, d.oid, d.datname::pg_catalog.text, false FROM pg_catalog.pg_database d "
+    "WHERE d.oid" EQ "ANY ($2)";
+
+// P1: who is signalled is tested in the statement that signals, over the one session alone, as a scan of all would age
+// while it runs. The test stands in the SELECT list: no row says that the session has left, NULL that it has changed.
+// Names are compared as bytes of UTF-8, as they came.
+// $1 pid, $2 backend_start, $3 role, $4 database, $5 application_name, $6 states (NULL: not tested), $7 which time,
+// $8 its value, $9 spare listeners, $10 spare maintenance.
+#define GUARD                                                                                                          \
+    "a.pid" NE "pg_catalog.pg_backend_pid() AND a.backend_type" EQ "'client backend' AND a.backend_start" EQ "$2 "     \
+    "AND a.usesysid" EQ "$3 AND a.datid" EQ "$4 "                                                                      \
+    "AND pg_catalog.convert_to(a.application_name, 'UTF8')" EQ "$5 AND ($6 IS NULL OR a.state" EQ "ANY ($6)) "         \
+    "AND CASE WHEN $7" EQ "0 THEN a.state_change WHEN $7" EQ "1 THEN a.query_start "                                   \
+    "WHEN $7" EQ "2 THEN a.xact_start WHEN $7" EQ "3 THEN a.backend_start END" EQ "$8 "                                \
+    "AND COALESCE(a.wait_event" NE "'SyncRep', true) AND NOT ($9 AND " BEGINS(LISTEN) ") "                             \
+    "AND NOT ($10 AND (a.state" EQ "'active' OR a.state" EQ "'fastpath function call') AND " BEGINS(MAINTENANCE) ")"
+// What the race bench compares with: identity alone.
+#define IDENTITY "a.backend_start" EQ "$2"
+#define ACT(test, function)                                                                                            \
+    "SELECT CASE WHEN " test " THEN pg_catalog." function "(a.pid) END, pg_catalog.clock_timestamp() "                 \
+    "FROM pg_catalog.pg_stat_get_activity($1) a WHERE a.pid" EQ "$1"
+
+static const struct column columns_identify[] = {{PG_TYPE_INT4, false}, {PG_TYPE_INT4, false}};
+static const struct column columns_settings[] = {{PG_TYPE_TEXT, false}};
+static const struct column columns_warm_up[] = {{PG_TYPE_INT4, false}};
+static const struct column columns_rights[] = {
+    [RIGHTS_ROLE] = {PG_TYPE_TEXT, false},
+    [RIGHTS_ROLE_QUOTED] = {PG_TYPE_TEXT, false},
+    [RIGHTS_DATABASE] = {PG_TYPE_TEXT, false},
+    [RIGHTS_DATABASE_QUOTED] = {PG_TYPE_TEXT, false},
+    [RIGHTS_IN_RECOVERY] = {PG_TYPE_BOOL, false},
+    [RIGHTS_SUPERUSER] = {PG_TYPE_BOOL, false},
+    [RIGHTS_SEES] = {PG_TYPE_BOOL, false},
+    [RIGHTS_SEES_MEMBER] = {PG_TYPE_BOOL, false},
+    [RIGHTS_SIGNALS] = {PG_TYPE_BOOL, false},
+    [RIGHTS_SIGNALS_MEMBER] = {PG_TYPE_BOOL, false},
+    [RIGHTS_USES_RESERVED] = {PG_TYPE_BOOL, true},
+    [RIGHTS_SUPERUSER_RESERVED] = {PG_TYPE_INT4, false},
+    [RIGHTS_RESERVED] = {PG_TYPE_INT4, true},
+    [RIGHTS_ROLE_LIMIT] = {PG_TYPE_INT4, false},
+    [RIGHTS_DATABASE_LIMIT] = {PG_TYPE_INT4, false},
+};
+static const struct column columns_superusers[] = {
+    [SUPERUSERS_ROLE] = {PG_TYPE_TEXT, false},
+    [SUPERUSERS_SESSIONS] = {PG_TYPE_INT8, false},
+    [SUPERUSERS_TOTAL] = {PG_TYPE_INT8, false},
+};
+static const struct column columns_facts[] = {
+    [FACTS_NOW] = {PG_TYPE_TIMESTAMPTZ, false},
+    [FACTS_VERSION] = {PG_TYPE_INT4, false},
+    [FACTS_IN_RECOVERY] = {PG_TYPE_BOOL, false},
+    [FACTS_POSTMASTER_START] = {PG_TYPE_TIMESTAMPTZ, false},
+    [FACTS_MAX_CONNECTIONS] = {PG_TYPE_INT4, false},
+    [FACTS_SUPERUSER_RESERVED] = {PG_TYPE_INT4, false},
+    [FACTS_RESERVED] = {PG_TYPE_INT4, false},
+    [FACTS_PID] = {PG_TYPE_INT4, false},
+    [FACTS_USER] = {PG_TYPE_TEXT, false},
+};
+static const struct column columns_session[] = {
+    [SCAN_PID] = {PG_TYPE_INT4, false},
+    [SCAN_BACKEND_START] = {PG_TYPE_TIMESTAMPTZ, true},
+    [SCAN_USER] = {PG_TYPE_OID, true},
+    [SCAN_DATABASE] = {PG_TYPE_OID, true},
+    [SCAN_APPLICATION_NAME] = {PG_TYPE_TEXT, true},
+    [SCAN_STATE] = {PG_TYPE_TEXT, true},
+    [SCAN_STATE_CHANGE] = {PG_TYPE_TIMESTAMPTZ, true},
+    [SCAN_QUERY_START] = {PG_TYPE_TIMESTAMPTZ, true},
+    [SCAN_XACT_START] = {PG_TYPE_TIMESTAMPTZ, true},
+    [SCAN_CLIENT] = {PG_TYPE_INET, true},
+    [SCAN_WAITS_LOCK] = {PG_TYPE_BOOL, false},
+    [SCAN_WAITS_SYNC_REP] = {PG_TYPE_BOOL, false},
+    [SCAN_COMMAND] = {PG_TYPE_INT4, false},
+    [SCAN_QUERY] = {PG_TYPE_BYTEA, true},
+};
+static const struct column columns_names[] = {
+    [NAMES_IS_ROLE] = {PG_TYPE_BOOL, false},
+    [NAMES_OID] = {PG_TYPE_OID, false},
+    [NAMES_NAME] = {PG_TYPE_TEXT, false},
+    [NAMES_SUPERUSER] = {PG_TYPE_BOOL, false},
+};
+static const struct column columns_act[] = {
+    [ACT_DONE] = {PG_TYPE_BOOL, true},
+    [ACT_AT] = {PG_TYPE_TIMESTAMPTZ, false},
+};
+#define COLUMNS(c) .columns = (c), .n_columns = ARRAY_SIZE(c)
+#define ROWS(min, max) .min_rows = (min), .max_rows = (max)
+#define PARAMS(n, ...) .params = {__VA_ARGS__}, .n_params = (n)
+#define ACT_ROW COLUMNS(columns_act), ROWS(0, 1)
+#define GUARD_PARAMS                                                                                                   \
+    PARAMS(10, PG_TYPE_INT4, PG_TYPE_TIMESTAMPTZ, PG_TYPE_OID, PG_TYPE_OID, PG_TYPE_BYTEA, PG_TYPE_TEXT_ARRAY,         \
+           PG_TYPE_INT4, PG_TYPE_TIMESTAMPTZ, PG_TYPE_BOOL, PG_TYPE_BOOL)
+
+static const struct statement statements[] = {
+    [STATEMENT_IDENTIFY] = {"identify", false, sql_identify, COLUMNS(columns_identify), ROWS(1, 1)},
+    [STATEMENT_SETTINGS] = {"settings", false, sql_settings, PARAMS(3, PG_TYPE_TEXT, PG_TYPE_TEXT, PG_TYPE_INT4),
+                            COLUMNS(columns_settings), ROWS(1, 1)},
+    [STATEMENT_WARM_UP] = {"warm_up", false, sql_warm_up, COLUMNS(columns_warm_up), ROWS(1, 1)},
+    [STATEMENT_RIGHTS] = {"rights", false, sql_rights, PARAMS(1, PG_TYPE_TEXT), COLUMNS(columns_rights), ROWS(1, 1)},
+    [STATEMENT_SUPERUSERS] = {"superusers", false, sql_superusers, COLUMNS(columns_superusers),
+                              ROWS(0, SUPERUSERS_SHOWN)},
+    [STATEMENT_FACTS] = {"pgvigil_facts", true, sql_facts, COLUMNS(columns_facts), ROWS(1, 1)},
+    [STATEMENT_SCAN] = {"pgvigil_scan", true, sql_scan, PARAMS(1, PG_TYPE_INT4), COLUMNS(columns_session),
+                        ROWS(0, SCAN_MAX_ROWS)},
+    [STATEMENT_LOOK] = {"pgvigil_look", true, sql_look, PARAMS(2, PG_TYPE_INT4, PG_TYPE_INT4_ARRAY),
+                        COLUMNS(columns_session), ROWS(0, SCAN_MAX_ROWS)},
+    [STATEMENT_NAMES] = {"pgvigil_names", true, sql_names, PARAMS(2, PG_TYPE_OID_ARRAY, PG_TYPE_OID_ARRAY),
+                         COLUMNS(columns_names), ROWS(0, 2 * SCAN_MAX_ROWS)},
+    [STATEMENT_TERMINATE] = {"pgvigil_terminate", true, ACT(GUARD, "pg_terminate_backend"), GUARD_PARAMS, ACT_ROW},
+    [STATEMENT_CANCEL] = {"pgvigil_cancel", true, ACT(GUARD, "pg_cancel_backend"), GUARD_PARAMS, ACT_ROW},
+    [STATEMENT_TERMINATE_UNGUARDED] = {"terminate_unguarded", false, ACT(IDENTITY, "pg_terminate_backend"),
+                                       PARAMS(2, PG_TYPE_INT4, PG_TYPE_TIMESTAMPTZ), ACT_ROW},
+    [STATEMENT_CANCEL_UNGUARDED] = {"cancel_unguarded", false, ACT(IDENTITY, "pg_cancel_backend"),
+                                    PARAMS(2, PG_TYPE_INT4, PG_TYPE_TIMESTAMPTZ), ACT_ROW},
+};
+static_assert(ARRAY_SIZE(statements) == N_STATEMENTS_, "a statement is missing");
+
+// clang-format on
+const struct statement *statement_get(enum statement_id id) {
+    assert((unsigned)id < N_STATEMENTS);
+    return &statements[id];
+}
+
+static void params_add(struct params *params, const void *value, size_t len, int format) {
+    assert(params->n < QUERY_MAX_PARAMS && len <= INT_MAX);
+    params->values[params->n] = value;
+    params->lengths[params->n] = (int)len;
+    params->formats[params->n] = format;
+    params->n++;
+}
+
+static void params_add_number(struct params *params, const void *value, size_t len) {
+    assert(params->n < QUERY_MAX_PARAMS && len <= sizeof(params->storage[0]));
+    char *storage = params->storage[params->n];
+    memcpy(storage, value, len);
+    params_add(params, storage, len, 1);
+}
+
+void params_add_bool(struct params *params, bool value) {
+    char byte = value ? 1 : 0;
+    params_add_number(params, &byte, sizeof(byte));
+}
+
+void params_add_int32(struct params *params, int32_t value) {
+    params_add_oid(params, (uint32_t)value);
+}
+
+void params_add_oid(struct params *params, uint32_t value) {
+    uint32_t wire = htobe32(value);
+    params_add_number(params, &wire, sizeof(wire));
+}
+
+void params_add_timestamp(struct params *params, int64_t value) {
+    uint64_t wire = htobe64((uint64_t)value);
+    params_add_number(params, &wire, sizeof(wire));
+}
+
+void params_add_bytes(struct params *params, const char *value, size_t len) {
+    params_add(params, value, len, 1);
+}
+
+void params_add_text(struct params *params, const char *value) {
+    params_add(params, value, value ? strlen(value) : 0, 0);
+}
+
+int query_prepare(PGconn *pq, enum statement_id id) {
+    const struct statement *st = statement_get(id);
+    Oid types[QUERY_MAX_PARAMS];
+    for (unsigned i = 0; i < st->n_params; i++) {
+        types[i] = (Oid)st->params[i];
+    }
+    return PQsendPrepare(pq, st->name, st->sql, (int)st->n_params, types) == 1 ? 0 : -EIO;
+}
+
+int query_send(PGconn *pq, enum statement_id id, bool prepared, const struct params *params) {
+    const struct statement *st = statement_get(id);
+    assert(params->n == st->n_params);
+    int n = (int)st->n_params, ok;
+    if (prepared && st->prepare) {
+        ok = PQsendQueryPrepared(pq, st->name, n, params->values, params->lengths, params->formats, 1);
+    } else {
+        Oid types[QUERY_MAX_PARAMS];
+        for (int i = 0; i < n; i++) {
+            types[i] = (Oid)st->params[i];
+        }
+        ok = PQsendQueryParams(pq, st->sql, n, types, params->values, params->lengths, params->formats, 1);
+    }
+    return ok == 1 ? 0 : -EIO;
+}

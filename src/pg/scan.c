@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: PostgreSQL
+//
+// JOB_POLL and JOB_LOOK. The first round brings the server's clock and facts, and the sessions with the oids of their
+// role and database; the second the names of those oids. Names are read anew each time: they are few, and a rename or
+// a new superuser counts at once.
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "decode.h"
+#include "error_impl.h"
+#include "job_impl.h"
+#include "util/escape.h"
+#include "util/strbuf.h"
+
+// Requests of the first round; the second has one.
+enum { SCAN_REQUEST_FACTS, SCAN_REQUEST_SESSIONS, N_SCAN_REQUESTS };
+
+#define SCAN_QUERY_TEXT_MAX 16384 // characters of query text that can be asked for
+#define UTF8_MAX_BYTES 4          // of one character
+
+void job_scan_deinit(struct job_scan *s) {
+    free(s->asked);
+    free(s->asked_sorted);
+    free(s->asked_pids);
+    free(s->role_oids);
+    free(s->database_oids);
+    PQclear(s->facts);
+    PQclear(s->sessions);
+    PQclear(s->names_result);
+    free(s->rows);
+    free(s->queries);
+    free(s->roles.items);
+    free(s->databases.items);
+}
+
+static struct job *scan_new(enum job_kind kind, const struct poll_options *options) {
+    struct job *job = job_new(kind);
+    if (job) {
+        job->scan.options = *options;
+        job->scan.options.query_text = MIN(MAX(options->query_text, 0), SCAN_QUERY_TEXT_MAX);
+        job->scan.scan.kind = kind == JOB_LOOK ? SCAN_LOOK : SCAN_FULL;
+    }
+    return job;
+}
+
+struct job *job_poll_new(const struct poll_options *options) {
+    return scan_new(JOB_POLL, options);
+}
+
+static int scan_compare_ids(const void *a, const void *b) {
+    const struct session_id *x = a, *y = b;
+    if (x->id != y->id) {
+        return x->id < y->id ? -1 : 1;
+    }
+    return (x->since > y->since) - (x->since < y->since);
+}
+
+static int scan_set_asked(struct job_scan *s, const struct session_id *ids, size_t n_ids) {
+    CLEANUP(strbuf_deinit) struct strbuf pids = STRBUF_EMPTY;
+    s->asked = calloc(MAX(n_ids, 1), sizeof(*ids));
+    s->asked_sorted = calloc(MAX(n_ids, 1), sizeof(*ids));
+    if (!s->asked || !s->asked_sorted) {
+        return -ENOMEM;
+    }
+    s->n_asked = n_ids;
+    strbuf_add_char(&pids, '{');
+    for (size_t i = 0; i < n_ids; i++) {
+        // To the server -1 means all sessions.
+        assert(ids[i].id > 0 && ids[i].id <= INT32_MAX);
+        s->asked[i] = s->asked_sorted[i] = ids[i];
+        strbuf_addf(&pids, i == 0 ? "%" PRId64 : ",%" PRId64, ids[i].id);
+    }
+    strbuf_add_char(&pids, '}');
+    qsort(s->asked_sorted, n_ids, sizeof(*ids), scan_compare_ids);
+    s->asked_pids = strbuf_take(&pids);
+    return s->asked_pids ? 0 : -ENOMEM;
+}
+
+struct job *job_look_new(const struct poll_options *options, const struct session_id *ids, size_t n_ids) {
+    struct job *job = scan_new(JOB_LOOK, options);
+    if (job && scan_set_asked(&job->scan, ids, n_ids) < 0) {
+        return job_free(job);
+    }
+    return job;
+}
+
+const struct scan *job_scan(const struct job *job) {
+    assert(job->kind == JOB_POLL || job->kind == JOB_LOOK);
+    return job->scan.complete && job->error.kind == PG_ERROR_NONE ? &job->scan.scan : NULL;
+}
+
+unsigned job_scan_n_requests(const struct job *job) {
+    return job->round == 0 ? N_SCAN_REQUESTS : 1;
+}
+
+int job_scan_send(struct job *job, PGconn *pq, unsigned request, usec_t now) {
+    struct job_scan *s = &job->scan;
+    struct params params = {0};
+    enum statement_id id = STATEMENT_NAMES;
+    if (job->round > 0) {
+        params_add_text(&params, s->role_oids);
+        params_add_text(&params, s->database_oids);
+    } else if (request == SCAN_REQUEST_FACTS) {
+        id = STATEMENT_FACTS;
+        s->scan.sent_at = now;
+    } else {
+        params_add_int32(&params, (int32_t)s->options.query_text * UTF8_MAX_BYTES);
+        id = job->kind == JOB_LOOK ? STATEMENT_LOOK : STATEMENT_SCAN;
+        if (id == STATEMENT_LOOK) {
+            params_add_text(&params, s->asked_pids);
+        }
+    }
+    return query_send(pq, id, s->options.prepared, &params);
+}
+
+static int names_compare(const void *key, const void *item) {
+    uint32_t oid = *(const uint32_t *)key, other = ((const struct name *)item)->oid;
+    return (oid > other) - (oid < other);
+}
+
+static struct name *names_find(const struct names *names, uint32_t oid) {
+    return names->n == 0 ? NULL : bsearch(&oid, names->items, names->n, sizeof(*names->items), names_compare);
+}
+
+static int names_add(struct names *names, uint32_t oid) {
+    size_t at = names->n;
+    if (oid == 0 || names_find(names, oid)) {
+        return 0;
+    }
+    if (names->n == names->capacity) {
+        size_t capacity = MAX(2 * names->capacity, 16);
+        struct name *items = reallocarray(names->items, capacity, sizeof(*items));
+        if (!items) {
+            return -ENOMEM;
+        }
+        names->items = items;
+        names->capacity = capacity;
+    }
+    while (at > 0 && names->items[at - 1].oid > oid) {
+        names->items[at] = names->items[at - 1];
+        at--;
+    }
+    names->items[at] = (struct name){.oid = oid};
+    names->n++;
+    return 0;
+}
+
+// The oids as an array's text; NULL: out of memory.
+static char *names_to_array(const struct names *names) {
+    CLEANUP(strbuf_deinit) struct strbuf sb = STRBUF_EMPTY;
+    strbuf_add_char(&sb, '{');
+    for (size_t i = 0; i < names->n; i++) {
+        strbuf_addf(&sb, i == 0 ? "%" PRIu32 : ",%" PRIu32, names->items[i].oid);
+    }
+    strbuf_add_char(&sb, '}');
+    return strbuf_take(&sb);
+}
+
+// After the array has stopped moving.
+static void names_fill_unknown(struct names *names) {
+    for (size_t i = 0; i < names->n; i++) {
+        struct name *name = &names->items[i];
+        if (!name->text) {
+            int n = snprintf(name->number, sizeof(name->number), "%" PRIu32, name->oid);
+            assert(n > 0 && (size_t)n < sizeof(name->number));
+            name->text = name->number;
+        }
+    }
+}
+
+// Characters are whole and at most `max`; what is not UTF-8 counts by bytes.
+static size_t scan_cut_query(const char *text, size_t len, int64_t max) {
+    size_t at = 0;
+    for (int64_t n = 0; n < max && at < len; n++) {
+        unsigned code;
+        size_t step = utf8_decode(text + at, len - at, &code);
+        at += MAX(step, 1);
+    }
+    return at;
+}
+
+// Copies the text of the decoder's row to *p, NUL-terminated and cut; *p moves behind it.
+static const char *scan_copy_query(const struct job_scan *s, struct decoder *decoder, char **p) {
+    if (!s->queries || decode_is_null(decoder, SCAN_QUERY)) {
+        return NULL;
+    }
+    const char *value = PQgetvalue(s->sessions, decoder->row, SCAN_QUERY);
+    size_t len = (size_t)PQgetlength(s->sessions, decoder->row, SCAN_QUERY);
+    if (strlen(value) != len) {
+        decode_fail(decoder, SCAN_QUERY, "a NUL byte inside of text");
+        return NULL;
+    }
+    char *copy = *p;
+    len = scan_cut_query(value, len, s->options.query_text);
+    memcpy(copy, value, len);
+    copy[len] = '\0';
+    *p += len + 1;
+    return copy;
+}
+
+static int scan_alloc_rows(struct job_scan *s, int n) {
+    size_t size = 0;
+    s->rows = calloc(MAX((size_t)n, 1), sizeof(*s->rows));
+    if (!s->rows) {
+        return -ENOMEM;
+    }
+    if (s->options.query_text > 0) {
+        for (int i = 0; i < n; i++) {
+            size += (size_t)PQgetlength(s->sessions, i, SCAN_QUERY) + 1;
+        }
+        s->queries = malloc(MAX(size, 1));
+    }
+    return s->options.query_text > 0 && !s->queries ? -ENOMEM : 0;
+}
+
+static int scan_take_sessions(struct job *job) {
+    struct job_scan *s = &job->scan;
+    struct decoder decoder =
+        decode_begin(s->sessions, statement_get(job->kind == JOB_LOOK ? STATEMENT_LOOK : STATEMENT_SCAN), &job->error);
+    int n = decode_n_rows(&decoder);
+    if (scan_alloc_rows(s, n) < 0) {
+        return -ENOMEM;
+    }
+    char *queries = s->queries;
+    for (decoder.row = 0; decoder.row < n && decode_ok(&decoder); decoder.row++) {
+        struct session_row *row = &s->rows[s->scan.n_rows];
+        decode_session(&decoder, row);
+        row->query = scan_copy_query(s, &decoder, &queries);
+        if (!decode_ok(&decoder)) {
+            break;
+        }
+        // A pid that now belongs to another backend: the one asked for is gone.
+        if (job->kind == JOB_LOOK && (s->n_asked == 0 || !bsearch(&row->id, s->asked_sorted, s->n_asked,
+                                                                  sizeof(*s->asked_sorted), scan_compare_ids))) {
+            continue;
+        }
+        if (names_add(&s->roles, row->user_oid) < 0 || names_add(&s->databases, row->database_oid) < 0) {
+            return -ENOMEM;
+        }
+        s->scan.n_rows++;
+    }
+    s->role_oids = names_to_array(&s->roles);
+    s->database_oids = names_to_array(&s->databases);
+    return s->role_oids && s->database_oids ? 0 : -ENOMEM;
+}
+
+static void scan_take_names(struct job *job) {
+    struct job_scan *s = &job->scan;
+    struct decoder decoder = decode_begin(s->names_result, statement_get(STATEMENT_NAMES), &job->error);
+    int n = decode_n_rows(&decoder);
+    for (decoder.row = 0; decoder.row < n && decode_ok(&decoder); decoder.row++) {
+        bool is_role = decode_bool(&decoder, NAMES_IS_ROLE);
+        struct name *name = names_find(is_role ? &s->roles : &s->databases, decode_oid(&decoder, NAMES_OID));
+        const char *text = decode_text(&decoder, NAMES_NAME);
+        bool superuser = decode_bool(&decoder, NAMES_SUPERUSER);
+        if (name) {
+            name->text = text;
+            name->superuser = superuser;
+        }
+    }
+}
+
+// Everything is there: names to rows, and the scan is handed out.
+static void scan_complete(struct job_scan *s) {
+    names_fill_unknown(&s->roles);
+    names_fill_unknown(&s->databases);
+    for (size_t i = 0; i < s->scan.n_rows; i++) {
+        struct session_row *row = &s->rows[i];
+        const struct name *role = names_find(&s->roles, row->user_oid);
+        const struct name *database = names_find(&s->databases, row->database_oid);
+        row->user = role ? role->text : "";
+        row->superuser = role && role->superuser;
+        row->database = database ? database->text : "";
+    }
+    s->scan.rows = s->rows;
+    s->scan.asked = s->asked;
+    s->scan.n_asked = s->n_asked;
+    s->complete = true;
+}
+
+static void scan_take_facts(struct job *job) {
+    struct job_scan *s = &job->scan;
+    struct decoder decoder = decode_begin(s->facts, statement_get(STATEMENT_FACTS), &job->error);
+    if (decode_ok(&decoder)) {
+        decode_facts(&decoder, &s->scan.facts, &s->scan.server_now);
+    }
+}
+
+void job_scan_take_result(struct job *job, unsigned request, PGresult *result, usec_t now) {
+    struct job_scan *s = &job->scan;
+    if (job->round > 0) {
+        s->names_result = result;
+        scan_take_names(job);
+        if (job->error.kind == PG_ERROR_NONE) {
+            scan_complete(s);
+        }
+    } else if (request == SCAN_REQUEST_FACTS) {
+        s->facts = result;
+        scan_take_facts(job);
+    } else {
+        s->sessions = result;
+        s->scan.received_at = now;
+        if (scan_take_sessions(job) < 0) {
+            pg_error_set(&job->error, PG_ERROR_OTHER, NULL, "out of memory");
+        }
+    }
+}
+
+bool job_scan_next_round(struct job *job) {
+    if (job->round > 0) {
+        return false;
+    }
+    job->round++;
+    if (job->scan.scan.n_rows == 0) {
+        scan_complete(&job->scan);
+        return false;
+    }
+    return true;
+}
