@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: PostgreSQL
+#pragma once
+
+// One watched server: its connection, its schedule, its engine. Holds one connection, opened at start and kept; polls
+// on aligned ticks and looks early when a session comes due; carries out what the engine decides; reconnects by itself.
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config/config.h"
+#include "core/engine.h"
+#include "daemon/loop.h"
+#include "daemon/resolver.h"
+#include "daemon/sinks.h"
+#include "pg/conninfo.h"
+#include "pg/error.h"
+#include "util/cleanup.h"
+
+struct target;
+
+// Shared by all targets of a process. `n_connecting` is the gate of DESIGN 4.5: at most TARGET_MAX_CONNECTING at once.
+#define TARGET_MAX_CONNECTING 8
+struct target_context {
+    struct loop *loop;
+    struct resolver *resolver;
+    struct sinks *sinks;
+    unsigned n_connecting;
+    struct dial *waiting; // for the gate, first come first
+};
+
+// What just happened, for the owner (app or oneshot). Called from the target's own timers and ios, never from a call
+// into the target; the owner must not free the target from it.
+enum target_news {
+    TARGET_POLLED, // a complete poll went through the engine, and what it decided was carried out or given up
+    TARGET_FAILED, // a connect or a poll failed: see target_error()
+};
+
+struct target_options {
+    const struct target_config *config; // borrowed for the target's life
+    struct conninfo *conninfo;          // borrowed; password and resolved addresses are set in it at each connect
+    struct policy *policy;              // a reference is taken
+    bool enforce;                       // false: observe, whatever policy and config say
+    void (*fn)(void *userdata, struct target *target, enum target_news news, usec_t now); // may be NULL
+    void *userdata;
+};
+
+int target_new(struct target_context *context, const struct target_options *options, struct target **ret);
+struct target *target_free(struct target *target); // NULL-safe, returns NULL; closes at once
+DEFINE_CLEANUP(struct target *, target_free)
+
+void target_start(struct target *target, usec_t now);
+// Stops looking, settles what is pending as unverified (events go to the sinks), closes.
+void target_stop(struct target *target, usec_t now);
+// Polls now instead of at the next tick (oneshot: to verify what was ended).
+void target_poll_soon(struct target *target, usec_t now);
+
+const char *target_name(const struct target *target);
+const struct engine *target_engine(const struct target *target);
+// Acts sent and not settled, or waiting to be recorded.
+bool target_is_busy(const struct target *target);
+// Why it is down; kind NONE while it is up.
+const struct pg_error *target_error(const struct target *target);
+// The self-check's last findings, for report; borrowed until the next connect.
+const struct event *target_findings(const struct target *target, size_t *ret_n);

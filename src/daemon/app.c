@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "daemon/app.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "daemon/clock.h"
+#include "daemon/loop.h"
+#include "daemon/resolver.h"
+#include "daemon/sinks.h"
+#include "daemon/target.h"
+#include "util/strbuf.h"
+
+struct app_state {
+    const struct settings *settings;
+    struct target_context context;
+    struct target **targets;
+    size_t n_targets;
+    struct loop_signal *on_term;
+    struct loop_signal *on_int;
+    struct loop_signal *on_hup;
+    const char *stopped_by; // NULL: not asked to stop
+};
+
+// ---- signals
+
+static void app_on_term(void *userdata, usec_t now) {
+    struct app_state *app = userdata;
+    (void)now;
+    app->stopped_by = "SIGTERM";
+    loop_stop(app->context.loop);
+}
+
+static void app_on_int(void *userdata, usec_t now) {
+    struct app_state *app = userdata;
+    (void)now;
+    app->stopped_by = "SIGINT";
+    loop_stop(app->context.loop);
+}
+
+static void app_on_hup(void *userdata, usec_t now) {
+    struct app_state *app = userdata;
+    (void)now;
+    struct event event = event_make(EVENT_CONFIG_REJECTED, EVENT_WARNING, NULL);
+    event.reason = "not_supported";
+    event.detail = "SIGHUP: this version does not reload; it goes on with the configuration that it started with";
+    event.hint = "restart pgvigil";
+    (void)sinks_emit(app->context.sinks, &event);
+}
+
+// While we stop the loop does not run, and nothing else would hear of a second signal; as process 1 the default action
+// would not end us either.
+static void app_exit_at_once(int signo) {
+    _exit(128 + signo);
+}
+
+static void app_handle(int signo, void (*handler)(int)) {
+    struct sigaction action = {.sa_handler = handler};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(signo, &action, NULL);
+}
+
+static void app_expect_second_signal(struct app_state *app) {
+    app->on_term = loop_signal_free(app->on_term);
+    app->on_int = loop_signal_free(app->on_int);
+    app->on_hup = loop_signal_free(app->on_hup);
+    app_handle(SIGTERM, app_exit_at_once);
+    app_handle(SIGINT, app_exit_at_once);
+    app_handle(SIGHUP, SIG_IGN);
+}
+
+// ---- events of the process
+
+static void app_say(struct app_state *app, enum event_kind kind, enum event_level level, struct strbuf *detail) {
+    struct event event = event_make(kind, level, NULL);
+    event.detail = strbuf_str(detail);
+    (void)sinks_emit(app->context.sinks, &event);
+}
+
+static void app_add_count(struct strbuf *sb, size_t n, const char *what) {
+    strbuf_addf(sb, "%zu %s%s", n, what, n == 1 ? "" : "s");
+}
+
+static void app_say_start(struct app_state *app) {
+    CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
+    const struct settings *settings = app->settings;
+    const struct config *config = settings->config;
+    const char *file = settings->file ? settings->file : "no file, built-in defaults";
+    strbuf_addf(&detail, "version %s, %s, %s, ", PGVIGIL_VERSION, config->policy->enforce ? "enforcing" : "observing",
+                file);
+    app_add_count(&detail, config->n_targets, "target");
+    strbuf_add(&detail, ", ");
+    app_add_count(&detail, config->policy->n_timeouts, "rule");
+    app_say(app, EVENT_START, EVENT_NOTICE, &detail);
+
+    strbuf_clear(&detail);
+    strbuf_addf(&detail, "%s: ", file);
+    app_add_count(&detail, config->n_targets, "target");
+    strbuf_add(&detail, ", ");
+    app_add_count(&detail, config->policy->n_apps, "app");
+    strbuf_add(&detail, ", ");
+    app_add_count(&detail, config->policy->n_timeouts, "rule");
+    app_say(app, EVENT_CONFIG_LOADED, EVENT_INFO, &detail);
+}
+
+static void app_say_stop(struct app_state *app, int error) {
+    CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
+    strbuf_add(&detail, app->stopped_by ? app->stopped_by : "the event loop failed");
+    app_say(app, EVENT_STOP, error < 0 ? EVENT_ERROR : EVENT_NOTICE, &detail);
+}
+
+// ---- order of life
+
+static int app_open_context(struct app_state *app, const struct app_options *options, const char **ret_why) {
+    struct target_context *context = &app->context;
+    *ret_why = "cannot set up the event loop";
+    context->loop = loop_new();
+    if (!context->loop) {
+        return -ENOMEM;
+    }
+    const struct log_config *log = &app->settings->config->log;
+    const struct sinks_options sinks = {
+        .level = log->level,
+        .format = log->format,
+        .fd = options->log_fd,
+        .realtime = clock_realtime,
+    };
+    *ret_why = "cannot open the log";
+    int r = sinks_new(context->loop, &sinks, &context->sinks, ret_why);
+    if (r < 0) {
+        return r;
+    }
+    *ret_why = "cannot set up the resolver and the signals";
+    context->resolver = resolver_new(context->loop);
+    app->on_term = loop_signal_new(context->loop, SIGTERM, app_on_term, app);
+    app->on_int = loop_signal_new(context->loop, SIGINT, app_on_int, app);
+    app->on_hup = loop_signal_new(context->loop, SIGHUP, app_on_hup, app);
+    return context->resolver && app->on_term && app->on_int && app->on_hup ? 0 : -ENOMEM;
+}
+
+static int app_open_targets(struct app_state *app, const char **ret_why) {
+    const struct config *config = app->settings->config;
+    *ret_why = "cannot set up the targets";
+    app->targets = calloc(config->n_targets + 1, sizeof(struct target *));
+    if (!app->targets) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < config->n_targets; i++) {
+        const struct target_options options = {
+            .config = &config->targets[i],
+            .conninfo = app->settings->conninfos[i],
+            .policy = config->policy,
+            .enforce = true, // as far as policy and target say so
+        };
+        int r = target_new(&app->context, &options, &app->targets[i]);
+        if (r < 0) {
+            return r;
+        }
+        app->n_targets++;
+    }
+    return 0;
+}
+
+static void app_close(struct app_state *app) {
+    for (size_t i = 0; i < app->n_targets; i++) {
+        (void)target_free(app->targets[i]);
+    }
+    free(app->targets);
+    (void)loop_signal_free(app->on_term);
+    (void)loop_signal_free(app->on_int);
+    (void)loop_signal_free(app->on_hup);
+    (void)sinks_free(app->context.sinks);
+    (void)resolver_free(app->context.resolver);
+    (void)loop_free(app->context.loop);
+}
+
+static int app_watch(struct app_state *app) {
+    app_say_start(app);
+    usec_t now = clock_monotonic();
+    for (size_t i = 0; i < app->n_targets; i++) {
+        target_start(app->targets[i], now);
+    }
+    int r = loop_run(app->context.loop);
+    app_expect_second_signal(app);
+    now = clock_monotonic();
+    for (size_t i = 0; i < app->n_targets; i++) {
+        target_stop(app->targets[i], now);
+    }
+    app_say_stop(app, r); // sinks_free() gives it time to leave
+    return r;
+}
+
+int app_run(const struct settings *settings, const struct app_options *options) {
+    CLEANUP(app_close) struct app_state app = {.settings = settings};
+    const char *why = NULL;
+    app_handle(SIGPIPE, SIG_IGN);
+    int r = app_open_context(&app, options, &why);
+    if (r == 0) {
+        r = app_open_targets(&app, &why);
+    }
+    if (r == 0) {
+        why = "the event loop failed";
+        r = app_watch(&app);
+    }
+    if (r < 0 && options->ret_why) {
+        *options->ret_why = why;
+    }
+    return r;
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: PostgreSQL
+#pragma once
+
+// What differs between kinds of server: how one is set up, looked at and acted on, and how the end of a session is
+// seen. The target has the schedule, the engine and the events; a server is a state machine without a loop and a clock,
+// driven like a connection: after each call into it dispatch() until it would wait, then wait as fd, wants and deadline
+// say.
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config/config.h"
+#include "core/session.h"
+#include "pg/conninfo.h"
+#include "pg/error.h"
+#include "pg/job.h"
+#include "util/usec.h"
+
+enum server_event {
+    SERVER_NOTHING, // would wait
+    SERVER_UP,      // logged in, and it is known who answers
+    SERVER_READY,   // set up and checked: findings are there, and it can be polled, looked at and acted on
+    SERVER_SCANNED, // a poll or a look is finished: scan, or NULL and error
+    SERVER_ACTED,   // a chunk of acts came back: acts; also for those that a loss cut off
+    SERVER_LOST,    // error; all acts have come back by SERVER_ACTED before. Close it before the next start
+};
+
+// What comes with an event; borrowed from the server until the next call into it.
+struct server_report {
+    enum scan_kind scanned; // which of the two is finished, with or without success
+    const struct scan *scan;
+    const struct act_report *acts;
+    size_t n_acts;
+    const struct pg_error *error;
+};
+
+// Each kind's own struct begins with this one.
+struct server {
+    const struct target_kind *kind;
+    int64_t query_text; // characters of query text to read; the target's to set
+    // Known from SERVER_UP on.
+    int version_num;
+    bool observe_only; // something stands between us: nothing may be signalled through it
+};
+
+struct target_kind {
+    struct server *(*new)(const struct target_config *config); // borrowed for its life; NULL: out of memory
+    struct server *(*free)(struct server *server);             // NULL-safe, returns NULL
+    // The deadline is for everything up to SERVER_UP. The conninfo is read during the call only.
+    void (*start)(struct server *server, const struct conninfo *conninfo, usec_t now, usec_t deadline);
+    void (*close)(struct server *server);
+
+    int (*fd)(const struct server *server);
+    unsigned (*wants)(const struct server *server); // CONNECTION_WANTS_*
+    usec_t (*deadline)(const struct server *server);
+    enum server_event (*dispatch)(struct server *server, unsigned ready, usec_t now, struct server_report *ret);
+
+    // After READY; each 0 or -ENOMEM. Sessions that are gone are seen by a poll, or by a look at them.
+    int (*poll)(struct server *server);
+    int (*look)(struct server *server, const struct session_id *ids, size_t n_ids);
+    int (*act)(struct server *server, const struct decision *decisions, size_t n_decisions); // ACT_MAX at most
+
+    // The i-th finding of the self-check; false: there are no more. Borrowed until close().
+    bool (*finding)(const struct server *server, size_t i, struct finding *ret);
+};
+
+extern const struct target_kind target_kind_postgres;

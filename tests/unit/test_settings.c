@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "daemon/settings.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/check.h"
+#include "util/strbuf.h"
+
+static char file[64];
+
+static void write_file(const char *text) {
+    strcpy(file, "/tmp/pgvigil-test-settings-XXXXXX");
+    int fd = mkstemp(file);
+    CHECK_GE(fd, 0);
+    FILE *f = fdopen(fd, "w");
+    CHECK_NOT_NULL(f);
+    CHECK_GE(fputs(text, f), 0);
+    CHECK_EQ(fclose(f), 0);
+}
+
+static int load(const struct settings_options *options, struct diag_list *diags, struct settings **ret,
+                struct strbuf *text) {
+    int r = settings_load(options, diags, ret);
+    diag_list_sort(diags);
+    diag_list_render(diags, text);
+    if (*file) {
+        (void)unlink(file);
+        *file = '\0';
+    }
+    return r;
+}
+
+static void reads_the_file(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    setenv("PGVIGIL_CONNINFO", "host=/other", 1); // the file wins
+    write_file("enforce: true\ntargets:\n  a: { conninfo: host=/tmp port=1 }\n  b: { conninfo: host=/tmp port=2 }\n");
+    CHECK_EQ(load(&(struct settings_options){.file = file}, &diags, &settings, &text), 0);
+    CHECK_EQ(settings->config->n_targets, 2);
+    CHECK_STR(conninfo_get(settings->conninfos[1], "port"), "2");
+    CHECK(settings->config->policy->enforce);
+    CHECK_NOT_NULL(settings->file);
+    CHECK_STR(strbuf_str(&text), "");
+}
+
+static void observe_wins(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    write_file("enforce: true\ntargets:\n  a: { conninfo: host=/tmp }\n");
+    CHECK_EQ(load(&(struct settings_options){.file = file, .observe = true}, &diags, &settings, &text), 0);
+    CHECK(!settings->config->policy->enforce);
+}
+
+static void reports_conninfos_where_they_stand(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    write_file("targets:\n  a: { conninfo: host=/tmp }\n  b:\n    conninfo: host=/tmp pasword=s3cret\n"
+               "  c:\n    conninfo: \"host='open\"\n");
+    CHECK_EQ(load(&(struct settings_options){.file = file}, &diags, &settings, &text), -EINVAL);
+    CHECK_NULL(settings);
+    CHECK_EQ(diags.n_errors, 2);
+    CHECK_CONTAINS(strbuf_str(&text), ":4:15: error: targets.b.conninfo: ");
+    CHECK_CONTAINS(strbuf_str(&text), ":6:15: error: targets.c.conninfo: ");
+    CHECK_LACKS(strbuf_str(&text), "s3cret");
+}
+
+static void takes_a_conninfo_alone(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    setenv("PGVIGIL_CONNINFO", "host=/other", 1);
+    CHECK_EQ(load(&(struct settings_options){.conninfo = "host=/tmp"}, &diags, &settings, &text), 0);
+    CHECK_NULL(settings->file);
+    CHECK_EQ(settings->config->n_targets, 1);
+    CHECK_STR(conninfo_get(settings->conninfos[0], "host"), "/tmp");
+    CHECK(!settings->config->policy->enforce);
+}
+
+static void checks_a_conninfo_alone(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    CHECK_EQ(load(&(struct settings_options){.conninfo = "hosst=s3cret"}, &diags, &settings, &text), -EINVAL);
+    CHECK_CONTAINS(strbuf_str(&text), "error: ");
+    CHECK_LACKS(strbuf_str(&text), "s3cret");
+}
+
+static void skip_when_installed(void) {
+    if (access(PGVIGIL_CONFIG_FILE, F_OK) == 0) {
+        check_skip(PGVIGIL_CONFIG_FILE " exists");
+    }
+}
+
+static void falls_back_to_the_environment(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    skip_when_installed();
+    setenv("PGVIGIL_CONNINFO", "host=/other", 1);
+    CHECK_EQ(load(&(struct settings_options){0}, &diags, &settings, &text), 0);
+    CHECK_STR(conninfo_get(settings->conninfos[0], "host"), "/other");
+}
+
+static void needs_something(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    skip_when_installed();
+    setenv("PGVIGIL_CONNINFO", "", 1);
+    CHECK_EQ(load(&(struct settings_options){0}, &diags, &settings, &text), -ENOENT);
+    CHECK_NULL(settings);
+    CHECK_CONTAINS(strbuf_str(&text), PGVIGIL_CONFIG_FILE ": error: ");
+    CHECK_CONTAINS(strbuf_str(&text), "--conninfo");
+}
+
+static void tells_a_missing_file(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    CHECK_EQ(load(&(struct settings_options){.file = "/nonexistent/pgvigil.yaml"}, &diags, &settings, &text), -EINVAL);
+    CHECK_CONTAINS(strbuf_str(&text), "/nonexistent/pgvigil.yaml: error: ");
+}
+
+CHECK_MAIN({"reads_the_file", reads_the_file}, {"observe_wins", observe_wins},
+           {"reports_conninfos_where_they_stand", reports_conninfos_where_they_stand},
+           {"takes_a_conninfo_alone", takes_a_conninfo_alone}, {"checks_a_conninfo_alone", checks_a_conninfo_alone},
+           {"falls_back_to_the_environment", falls_back_to_the_environment}, {"needs_something", needs_something},
+           {"tells_a_missing_file", tells_a_missing_file})
