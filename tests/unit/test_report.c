@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "../../src/cli/report.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/check.h"
+#include "support/oom.h"
+#include "util/cleanup.h"
+
+#define NASTY "evil\n\x1b[2J\"%s,\xff\xc2\x9b"
+
+// {app, is_app, user, database, state, n_sessions, longest}
+static struct summary_group groups[] = {
+    {"worker", true, "worker", "app", SESSION_STATE_IDLE, 41, 912 * USEC_PER_SEC},
+    {"worker", true, "worker", "app", SESSION_STATE_ACTIVE, 9, 3 * USEC_PER_SEC},
+    {"worker", true, "worker", "other", SESSION_STATE_IDLE_IN_TRANSACTION, 1, 75 * USEC_PER_SEC},
+    {"worker", true, "worker", "app", SESSION_STATE_IDLE_IN_TRANSACTION_ABORTED, 1, 5 * USEC_PER_SEC},
+    {"\"worker\"", false, "=cmd()", "app", SESSION_STATE_IDLE, 3, 10 * USEC_PER_SEC},
+    {"\"\"", false, NASTY, "app", SESSION_STATE_ACTIVE, 2, 1500 * USEC_PER_MSEC},
+};
+
+static struct policy *policy;
+static struct summary summary;
+static struct report_target target;
+
+static void set_up(void) {
+    policy = policy_new();
+    CHECK_NOT_NULL(policy);
+    struct app *app = policy_add_app(policy, "worker");
+    CHECK_NOT_NULL(app);
+    app->pool = 50;
+    summary = (struct summary){
+        .valid = true,
+        .server_now = INT64_C(700000000000000),
+        .facts = {.version_num = 150018, .max_connections = 60, .superuser_reserved_connections = 3},
+        .used = 57,
+        .usable = 57,
+        .groups = groups,
+        .n_groups = ARRAY_SIZE(groups),
+        .longest_idle = {{.session = {.id = {4711, 0},
+                                      .application_name = NASTY,
+                                      .user = "worker",
+                                      .database = "app",
+                                      .state = SESSION_STATE_IDLE},
+                          .app = "worker",
+                          .age = 912 * USEC_PER_SEC}},
+        .n_longest_idle = 1,
+    };
+    target = (struct report_target){.name = "db", .address = "127.0.0.1:5432", .summary = &summary, .policy = policy};
+}
+
+static void tear_down(void) {
+    policy = policy_unref(policy);
+}
+
+static void text_is_exact(void) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    set_up();
+    CHECK_EQ(report_text(&target, false, &text), 0);
+    CHECK_STR(strbuf_str(&text),
+              "db: PostgreSQL 15.18, primary, 127.0.0.1:5432, 2022-03-07T20:26:40Z\n"
+              "57 of 57 usable slots in use (100%); max_connections 60, reserved 3; connections / max_connections"
+              " 57/60 (95%)\n"
+              "\n"
+              "  app       sessions  % usable  active  idle  idle in tx  longest idle  pool\n"
+              "  worker          52       91%       9    41           2     15min 12s  50, over by 2\n"
+              "  \"worker\"         3        5%       -     3           -           10s  -\n"
+              "  \"\"               2        4%       2     -           -             -  -\n"
+              "\n"
+              "  user                           sessions  % usable  active  idle  idle in tx  longest idle\n"
+              "  worker                               52       91%       9    41           2     15min 12s\n"
+              "  =cmd()                                3        5%       -     3           -           10s\n"
+              "  evil\\n\\x1b[2J\"%s,\\xff\\xc2\\x9b         2        4%       2     -           -             -\n"
+              "\n"
+              "  database  sessions  % usable  active  idle  idle in tx  longest idle\n"
+              "  app             56       98%      11    44           1     15min 12s\n"
+              "  other            1        2%       -     -           1             -\n"
+              "\n"
+              "  state                          sessions  % usable    longest\n"
+              "  idle                                 44       77%  15min 12s\n"
+              "  active                               11       19%       3.0s\n"
+              "  idle in transaction                   1        2%   1min 15s\n"
+              "  idle in transaction (aborted)         1        2%       5.0s\n"
+              "\n"
+              "longest idle\n"
+              "   pid  app     user@database  client  state        age  application_name\n"
+              "  4711  worker  worker@app     local   idle   15min 12s  evil\\n\\x1b[2J\"%s,\\xff\\xc2\\x9b\n");
+    tear_down();
+}
+
+static void text_has_colour(void) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    set_up();
+    CHECK_EQ(report_text(&target, true, &text), 0);
+    CHECK_CONTAINS(strbuf_str(&text), "\033[31m57 of 57 usable slots in use (100%)\033[0m;");
+    strbuf_clear(&text);
+    summary.used = 50; // 88 %
+    CHECK_EQ(report_text(&target, true, &text), 0);
+    CHECK_LACKS(strbuf_str(&text), "\033[31m");
+    tear_down();
+}
+
+static void text_is_cut(void) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    static char names[30][16];
+    static struct summary_group many[30];
+
+    set_up();
+    for (size_t i = 0; i < ARRAY_SIZE(many); i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "\"name-%02zu\"", i);
+        many[i] = (struct summary_group){names[i], false, "u", "d", SESSION_STATE_IDLE, 2, 0};
+    }
+    summary.groups = many;
+    summary.n_groups = ARRAY_SIZE(many);
+    CHECK_EQ(report_text(&target, false, &text), 0);
+    CHECK_CONTAINS(strbuf_str(&text), "\"name-19\"");
+    CHECK_LACKS(strbuf_str(&text), "\"name-20\"");
+    CHECK_CONTAINS(strbuf_str(&text), "  and 10 more with 20 sessions (");
+    tear_down();
+}
+
+static void json_has_its_shape(void) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    struct pg_error error;
+    json_error_t where;
+
+    set_up();
+    pg_error_set(&error, PG_ERROR_FULL, "53300", "sorry, too many clients already");
+    const struct report_target targets[] = {target,
+                                            {.name = "b", .address = "/tmp:5432", .error = &error, .policy = policy}};
+    CHECK_EQ(report_json(targets, 2, true, &text), 0);
+    CHECK_EQ(strcspn(strbuf_str(&text), "\n"), text.len - 1);
+    for (size_t i = 0; i + 1 < text.len; i++) {
+        CHECK(text.data[i] >= ' ' && text.data[i] < 0x7f);
+    }
+    json_t *root = json_loads(strbuf_str(&text), 0, &where);
+    CHECK_NOT_NULL(root);
+
+    const char *name, *user, *kind, *app;
+    int ok, used, pool, n, is_app;
+    json_t *groups_json;
+    CHECK_EQ(json_unpack(root, "{s:[{s:s, s:b, s:{s:i}, s:[{s:s, s:b, s:i, s:i}], s:o}, {s:{s:s}}]}", "targets",
+                         "target", &name, "ok", &ok, "slots", "used", &used, "apps", "app", &app, "is_app", &is_app,
+                         "pool", &pool, "sessions", &n, "groups", &groups_json, "error", "kind", &kind),
+             0);
+    CHECK_STR(name, "db");
+    CHECK(ok);
+    CHECK_EQ(used, 57);
+    CHECK_STR(app, "worker");
+    CHECK(is_app);
+    CHECK_EQ(pool, 50);
+    CHECK_EQ(n, 52);
+    CHECK_STR(kind, "full");
+    CHECK_EQ(json_array_size(groups_json), ARRAY_SIZE(groups));
+    CHECK_EQ(json_unpack(json_array_get(groups_json, 5), "{s:s}", "user", &user), 0);
+    CHECK_STR(user, "evil\n\x1b[2J\"%s,\xef\xbf\xbd\xc2\x9b");
+    json_decref(root);
+    tear_down();
+}
+
+static void csv_is_safe(void) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    set_up();
+    CHECK_EQ(report_csv_header(&text), 0);
+    CHECK_EQ(report_csv(&target, &text), 0);
+    CHECK_CONTAINS(strbuf_str(&text),
+                   "time,target,app,user,database,state,sessions,longest_seconds\r\n"
+                   "2022-03-07T20:26:40Z,\"db\",\"worker\",\"worker\",\"app\",\"idle\",41,912.000\r\n");
+    CHECK_CONTAINS(strbuf_str(&text), ",\"\"\"worker\"\"\",\"'=cmd()\",\"app\",\"idle\",3,10.000\r\n");
+    CHECK_CONTAINS(strbuf_str(&text),
+                   ",\"\"\"\"\"\",\"evil\\n\\x1b[2J\"\"%s,\\xff\\xc2\\x9b\",\"app\",\"active\",2,1.500\r\n");
+    tear_down();
+}
+
+static int render_all(void *userdata) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    int r;
+
+    (void)userdata;
+    r = report_text(&target, false, &text);
+    r = r < 0 ? r : report_json(&target, 1, false, &text);
+    return r < 0 ? r : report_csv(&target, &text);
+}
+
+static void tells_out_of_memory(void) {
+    set_up();
+    oom_sweep(render_all, NULL);
+    tear_down();
+}
+
+CHECK_MAIN({"text_is_exact", text_is_exact}, {"text_has_colour", text_has_colour}, {"text_is_cut", text_is_cut},
+           {"json_has_its_shape", json_has_its_shape}, {"csv_is_safe", csv_is_safe},
+           {"tells_out_of_memory", tells_out_of_memory})
