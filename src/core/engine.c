@@ -221,8 +221,7 @@ static void engine_abort(struct engine *engine, uint64_t first_serial) {
     engine->result = (struct engine_result){.look_at = USEC_INFINITY};
 }
 
-int engine_step(struct engine *engine, const struct engine_input *input, usec_t now,
-                const struct engine_result **ret) {
+int engine_step(struct engine *engine, const struct engine_input *input, usec_t now, const struct engine_result **ret) {
     uint64_t first_serial = engine->next_serial;
     int r = 0;
 

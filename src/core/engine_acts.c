@@ -170,8 +170,8 @@ int engine_settle_by_scan(struct engine *engine, bool full, usec_t now) {
         struct pending *pending = engine->pendings.items[i];
         struct pending_verdict verdict = pending_look(pending, &engine->snapshot, full, now);
         if (verdict.outcome != OUTCOME_NONE) {
-            const char *detail = verdict.outcome == OUTCOME_UNKNOWN ? "still there: it may not have been signalled"
-                                                                    : NULL;
+            const char *detail =
+                verdict.outcome == OUTCOME_UNKNOWN ? "still there: it may not have been signalled" : NULL;
             int r = engine_say_outcome(engine, pending, verdict.outcome, NULL, detail, NULL, now);
             if (r < 0) {
                 return r;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: PostgreSQL
 //
 // The rules speak in two passes over the same candidates. The first acts: only enforcing rules, their claims and their
-// budgets. The second tells what observe mode reports: every rule counts as enforced, with claims and budgets of its own.
-// A rule that only observes thus never disarms one that acts, and what it reports is what it would have done.
+// budgets. The second tells what observe mode reports: every rule counts as enforced, with claims and budgets of its
+// own. A rule that only observes thus never disarms one that acts, and what it reports is what it would have done.
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -131,8 +131,7 @@ static int engine_log(struct engine *engine, const struct candidate *candidate) 
 }
 
 // The first thing that forbids it, in the order of DESIGN 4.3. N_HELD_REASONS_: nothing does.
-static enum held_reason engine_hold(struct engine *engine, const struct candidate *candidate, bool shadow,
-                                    usec_t now) {
+static enum held_reason engine_hold(struct engine *engine, const struct candidate *candidate, bool shadow, usec_t now) {
     const struct policy *policy = engine_policy(engine);
     const struct timeout *timeout = &policy->timeouts[candidate->rule];
     const struct group *group = candidate->session->origin->group;

@@ -69,8 +69,7 @@ bool guard_is_protected_for_good(const struct snapshot *snapshot, const struct p
            session->waits_sync_rep || !(SESSION_STATES_ANY & SESSION_STATE_BIT(session->state));
 }
 
-bool guard_is_protected(const struct snapshot *snapshot, const struct protect *protect,
-                        const struct session *session) {
+bool guard_is_protected(const struct snapshot *snapshot, const struct protect *protect, const struct session *session) {
     usec_t lived;
 
     return guard_is_protected_for_good(snapshot, protect, session) ||

@@ -19,7 +19,7 @@ struct budget {
         usec_t at;
         uint64_t serial;
         uint64_t poll;
-    } *minute; // the last 60 s, oldest first
+    } * minute; // the last 60 s, oldest first
     size_t n_minute;
     size_t capacity;
 };

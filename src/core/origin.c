@@ -37,6 +37,8 @@ void origin_table_deinit(struct origin_table *table) {
     table->interner = interner_free(table->interner);
     free(table->own_user);
     table->own_user = NULL;
+    free(table->named);
+    table->named = NULL;
 }
 
 static void group_release(struct origin_table *table, struct group *group) {
@@ -114,6 +116,10 @@ static int origin_has_builtin_name(const struct origin_table *table, const struc
     return 0;
 }
 
+static size_t origin_n_words(const struct policy *policy) {
+    return policy->n_timeouts / 64 + 1;
+}
+
 // What a policy says of an origin; the three fields move into it together.
 struct verdict {
     struct group *group;
@@ -168,7 +174,7 @@ static int origin_judge(struct origin_table *table, const struct policy *policy,
     if (app >= 0) {
         subject.app = policy->apps[app].name;
     }
-    verdict.covers = calloc(policy->n_timeouts / 64 + 1, sizeof(*verdict.covers));
+    verdict.covers = calloc(origin_n_words(policy), sizeof(*verdict.covers));
     if (!verdict.covers) {
         return -ENOMEM;
     }
@@ -197,10 +203,26 @@ static bool origin_is_own(const struct origin_table *table, const struct origin_
            strcmp(key->application_name, ORIGIN_OWN_NAME) == 0;
 }
 
+static uint64_t *origin_name_states(const struct policy *policy, size_t n_words) {
+    uint64_t *named = calloc(N_SESSION_STATES * n_words, sizeof(*named));
+
+    for (size_t i = 0; named && i < policy->n_timeouts; i++) {
+        const struct timeout *timeout = &policy->timeouts[i];
+        unsigned states = timeout->any ? SESSION_STATES_ANY : timeout->state;
+        for (size_t state = 0; state < N_SESSION_STATES; state++) {
+            named[state * n_words + i / 64] |= (uint64_t)((states >> state) & 1) << (i % 64);
+        }
+    }
+    return named;
+}
+
 int origin_table_set_policy(struct origin_table *table, struct policy *policy) {
-    size_t n = HASH_COUNT(table->origins), done = 0;
+    size_t n = HASH_COUNT(table->origins), done = 0, n_words = origin_n_words(policy);
     struct verdict *verdicts = calloc(n + 1, sizeof(*verdicts));
-    if (!verdicts) {
+    uint64_t *named = origin_name_states(policy, n_words);
+    if (!verdicts || !named) {
+        free(verdicts);
+        free(named);
         return -ENOMEM;
     }
 
@@ -219,6 +241,7 @@ int origin_table_set_policy(struct origin_table *table, struct policy *policy) {
             free(verdicts[i].covers);
         }
         free(verdicts);
+        free(named);
         table->groups = old_groups;
         return -ENOMEM;
     }
@@ -232,6 +255,9 @@ int origin_table_set_policy(struct origin_table *table, struct policy *policy) {
     assert(!table->groups);
     table->groups = new_groups;
     free(verdicts);
+    free(table->named);
+    table->named = named;
+    table->n_words = n_words;
 
     policy_ref(policy);
     policy_unref(table->policy);

@@ -8,10 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "hash.h"
 #include "core/policy.h"
 #include "core/session.h"
+#include "hash.h"
 #include "util/intern.h"
+#include "util/macro.h"
 
 // Whom `keep` counts together: the sessions of one app or, where no app claims them, of one application_name.
 struct group {
@@ -38,16 +39,18 @@ struct origin {
     struct origin_key key; // padding is zero: it is hashed as bytes
     size_t n_sessions;
     struct group *group;
-    bool own;              // pgvigil itself: our role with our name
-    bool protected_name;   // a built-in name or protect.match
-    uint64_t *covers;      // bit i: timeout i's match covers it
+    bool own;            // pgvigil itself: our role with our name
+    bool protected_name; // a built-in name or protect.match
+    uint64_t *covers;    // bit i: timeout i's match covers it
     UT_hash_handle hh;
 };
 
 struct origin_table {
-    const char *target;     // borrowed
-    struct policy *policy;  // reference; NULL before the first
-    char *own_user;         // NULL: not known yet
+    const char *target;    // borrowed
+    struct policy *policy; // reference; NULL before the first
+    uint64_t *named;       // N_SESSION_STATES rows of n_words: bit i of a state's row: timeout i names that state
+    size_t n_words;        // of such a row, and of an origin's covers
+    char *own_user;        // NULL: not known yet
     struct pattern *builtin[PROTECT_N_BUILTIN]; // protect_builtin_names, compiled
     struct interner *interner;
     struct origin *origins;
@@ -65,6 +68,23 @@ int origin_table_set_own_user(struct origin_table *table, const char *user);
 int origin_acquire(struct origin_table *table, const struct session_row *row, struct origin **ret);
 void origin_release(struct origin_table *table, struct origin *origin); // NULL-safe
 bool origin_is_of(const struct origin *origin, const struct session_row *row);
+
+#define ORIGIN_NO_RULE SIZE_MAX
+
+// The first timeout from `from` on that covers the origin and names the state; ORIGIN_NO_RULE: none is left. Most rules
+// do not speak of most sessions, and every session is asked in every scan.
+static inline size_t origin_next_rule(const struct origin_table *table, const struct origin *origin,
+                                      enum session_state state, size_t from) {
+    uint64_t mask = ~UINT64_C(0) << (from % 64);
+    for (size_t word = from / 64; word < table->n_words; word++) {
+        uint64_t bits = origin->covers[word] & table->named[(size_t)state * table->n_words + word] & mask;
+        if (bits) {
+            return word * 64 + bit_lowest(bits);
+        }
+        mask = ~UINT64_C(0);
+    }
+    return ORIGIN_NO_RULE;
+}
 
 static inline bool origin_is_covered(const struct origin *origin, size_t rule) {
     return (origin->covers[rule / 64] >> (rule % 64)) & 1;

@@ -25,11 +25,11 @@ struct pending {
     enum pending_state state;
     struct decision decision; // strings belong to `strings`
     char *strings;
-    struct policy *policy; // keeps the rule's name
-    bool unsure;         // it is not known whether the signal was ever sent
-    usec_t signalled_at; // our clock; of the loss when unsure
+    struct policy *policy;  // keeps the rule's name
+    bool unsure;            // it is not known whether the signal was ever sent
+    usec_t signalled_at;    // our clock; of the loss when unsure
     uint64_t lingers_since; // the engine's step that reported it as lingering
-    usec_t verify_at;    // when to look next; USEC_INFINITY: the polls will do
+    usec_t verify_at;       // when to look next; USEC_INFINITY: the polls will do
     usec_t verify_gap;
 };
 

@@ -176,9 +176,8 @@ static void snapshot_watch_clock(struct snapshot *snapshot, const struct scan *s
 static int snapshot_take_facts(struct snapshot *snapshot, const struct server_facts *facts,
                                struct snapshot_change *change) {
     // facts.postmaster_start is 0 before the first scan.
-    if (snapshot->facts.postmaster_start != 0 &&
-        (facts->postmaster_start != snapshot->facts.postmaster_start ||
-         facts->in_recovery != snapshot->facts.in_recovery)) {
+    if (snapshot->facts.postmaster_start != 0 && (facts->postmaster_start != snapshot->facts.postmaster_start ||
+                                                  facts->in_recovery != snapshot->facts.in_recovery)) {
         change->restarted = true;
         snapshot_clear(snapshot);
     }
@@ -270,8 +269,7 @@ static bool session_is_before_step(const struct snapshot *snapshot, const struct
             session->times[SESSION_TIME_STATE_CHANGE] <= snapshot->stepped_at);
 }
 
-bool session_age(const struct snapshot *snapshot, const struct session *session, enum session_time which,
-                 usec_t *ret) {
+bool session_age(const struct snapshot *snapshot, const struct session *session, enum session_time which, usec_t *ret) {
     int64_t at = session->times[which];
     if (at == TIMESTAMP_NONE) {
         return false;

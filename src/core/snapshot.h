@@ -9,15 +9,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/session.h"
 #include "hash.h"
 #include "origin.h"
-#include "core/session.h"
 
 // That a rule has spoken of a session already.
 struct note {
     size_t rule;
-    int64_t at;   // what the rule measured then; TIMESTAMP_NONE: said once for the session's whole life
-    bool observe; // as a would-be decision
+    int64_t at;    // what the rule measured then; TIMESTAMP_NONE: said once for the session's whole life
+    bool observe;  // as a would-be decision
     uint64_t step; // of the engine, in which it was said
 };
 
@@ -38,12 +38,12 @@ struct session {
     uint64_t generation; // of the scan that last brought it
 
     // The engine's memory of it; starts empty with each new session.
-    bool dying;                // it has been signalled to end, or is about to be
-    usec_t hold_until;         // not acted on before; USEC_INFINITY while an act is under way
-    int64_t cancelled;         // query_start of the query that was cancelled; TIMESTAMP_NONE: none
-    usec_t due_at;             // when to look at it again, see timeout_due_at()
-    uint64_t looked_at;        // the step that planned the latest look at it
-    uint64_t claimed_shadow;   // the step in which it would have been claimed with every rule enforced
+    bool dying;              // it has been signalled to end, or is about to be
+    usec_t hold_until;       // not acted on before; USEC_INFINITY while an act is under way
+    int64_t cancelled;       // query_start of the query that was cancelled; TIMESTAMP_NONE: none
+    usec_t due_at;           // when to look at it again, see timeout_due_at()
+    uint64_t looked_at;      // the step that planned the latest look at it
+    uint64_t claimed_shadow; // the step in which it would have been claimed with every rule enforced
     struct note *notes;
     size_t n_notes;
     size_t notes_capacity;
@@ -53,7 +53,7 @@ struct session {
 struct snapshot {
     struct session *sessions;
     struct origin_table origins;
-    bool complete; // a full scan of the current connection has been applied
+    bool complete;             // a full scan of the current connection has been applied
     struct server_facts facts; // own_user is the table's
     int64_t server_now;        // of the latest scan
     usec_t received_at;        // our clock at that moment
@@ -71,9 +71,9 @@ void snapshot_deinit(struct snapshot *snapshot);
 
 // What applying a scan showed besides the rows.
 struct snapshot_change {
-    bool restarted;     // another postmaster, or a promotion: all memory of sessions was dropped first
+    bool restarted; // another postmaster, or a promotion: all memory of sessions was dropped first
     bool clock_jumped;
-    int64_t jump;       // microseconds that the server's clock gained on ours, about
+    int64_t jump; // microseconds that the server's clock gained on ours, about
 };
 
 // Takes a scan in. -ENOMEM: the table is incomplete until the next full scan that succeeds.
@@ -89,8 +89,8 @@ void snapshot_forget_notes(struct snapshot *snapshot, uint64_t since_step); // 0
 // smaller of what the server says and what we have seen.
 bool session_age(const struct snapshot *snapshot, const struct session *session, enum session_time which, usec_t *ret);
 
-// When session_age() of a session that the latest scan brought will reach `age`, on our clock; the scan's received_at or
-// earlier when it has. USEC_INFINITY: that time is NULL.
+// When session_age() of a session that the latest scan brought will reach `age`, on our clock; the scan's received_at
+// or earlier when it has. USEC_INFINITY: that time is NULL.
 usec_t session_age_at(const struct snapshot *snapshot, const struct session *session, enum session_time which,
                       usec_t age);
 

@@ -3,8 +3,8 @@
 
 // From the engine's tables to a summary by value.
 
-#include "snapshot.h"
 #include "core/summary.h"
+#include "snapshot.h"
 
 struct rule_counts {
     int64_t n_matches;

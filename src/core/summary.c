@@ -138,8 +138,8 @@ static int summary_group_sessions(const struct snapshot *snapshot, struct sessio
 static void summary_keep_longest(struct summary_session *list, size_t *n, const struct session *session, usec_t age) {
     size_t at = *n;
 
-    while (at > 0 && (list[at - 1].age < age ||
-                      (list[at - 1].age == age && list[at - 1].session.id.id > session->id.id))) {
+    while (at > 0 &&
+           (list[at - 1].age < age || (list[at - 1].age == age && list[at - 1].session.id.id > session->id.id))) {
         at--;
     }
     if (at == SUMMARY_MAX_SESSIONS) {

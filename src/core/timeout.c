@@ -7,10 +7,6 @@
 #include "util/array.h"
 #include "util/macro.h"
 
-static bool timeout_names_state(const struct timeout *timeout, enum session_state state) {
-    return (timeout->any ? SESSION_STATES_ANY : timeout->state) & SESSION_STATE_BIT(state);
-}
-
 static int candidate_compare(const void *pa, const void *pb) {
     const struct candidate *a = pa, *b = pb;
 
@@ -26,25 +22,38 @@ static int candidate_compare(const void *pa, const void *pb) {
     return a->session->id.since < b->session->id.since ? -1 : a->session->id.since > b->session->id.since;
 }
 
+// All four ages of a session: rules are many, and each asks for one of them.
+struct ages {
+    bool known[N_SESSION_TIMES_];
+    usec_t age[N_SESSION_TIMES_];
+};
+
+static struct ages timeout_ages(const struct snapshot *snapshot, const struct session *session) {
+    struct ages ages = {0};
+
+    for (unsigned i = 0; i < N_SESSION_TIMES; i++) {
+        ages.known[i] = session_age(snapshot, session, (enum session_time)i, &ages.age[i]);
+    }
+    return ages;
+}
+
 static int timeout_find_of(const struct snapshot *snapshot, struct session *session, struct candidate_list *list) {
-    const struct policy *policy = snapshot->origins.policy;
+    const struct origin_table *origins = &snapshot->origins;
+    const struct ages ages = timeout_ages(snapshot, session);
 
-    for (size_t i = 0; i < policy->n_timeouts; i++) {
-        const struct timeout *timeout = &policy->timeouts[i];
-        usec_t age;
-
-        if (!origin_is_covered(session->origin, i) || !timeout_names_state(timeout, session->state)) {
-            continue;
-        }
+    for (size_t i = origin_next_rule(origins, session->origin, session->state, 0); i != ORIGIN_NO_RULE;
+         i = origin_next_rule(origins, session->origin, session->state, i + 1)) {
+        const struct timeout *timeout = &origins->policy->timeouts[i];
         enum session_time time = timeout_time(timeout, session->state);
-        if (!session_age(snapshot, session, time, &age) || age < timeout->after) {
+        if (!ages.known[time] || ages.age[time] < timeout->after) {
             continue;
         }
         int r = ARRAY_RESERVE(list->items, list->capacity, list->n_items);
         if (r < 0) {
             return r;
         }
-        list->items[list->n_items++] = (struct candidate){.rule = i, .session = session, .age = age, .time = time};
+        list->items[list->n_items++] =
+            (struct candidate){.rule = i, .session = session, .age = ages.age[time], .time = time};
     }
     return 0;
 }
@@ -72,23 +81,38 @@ int64_t timeout_observed_as(const struct timeout *timeout, const struct session 
 }
 
 usec_t timeout_due_at(const struct snapshot *snapshot, const struct session *session) {
-    const struct policy *policy = snapshot->origins.policy;
-    usec_t earliest = USEC_INFINITY;
+    const struct origin_table *origins = &snapshot->origins;
+    const struct protect *protect = &origins->policy->protect;
+    usec_t next[N_SESSION_TIMES_]; // the nearest limit ahead for each of its ages
+    bool is_over = false;
 
-    if (guard_is_protected_for_good(snapshot, &policy->protect, session)) {
+    if (guard_is_protected_for_good(snapshot, protect, session)) {
         return USEC_INFINITY;
     }
-    usec_t adult_at = session_age_at(snapshot, session, SESSION_TIME_BACKEND_START, policy->protect.min_age);
-    for (size_t i = 0; i < policy->n_timeouts; i++) {
-        const struct timeout *timeout = &policy->timeouts[i];
-        if (!origin_is_covered(session->origin, i) || !timeout_names_state(timeout, session->state) ||
-            session_has_note(session, i, timeout_observed_as(timeout, session), true)) {
+    const struct ages ages = timeout_ages(snapshot, session);
+    for (unsigned i = 0; i < N_SESSION_TIMES; i++) {
+        next[i] = USEC_INFINITY;
+    }
+    for (size_t i = origin_next_rule(origins, session->origin, session->state, 0); i != ORIGIN_NO_RULE;
+         i = origin_next_rule(origins, session->origin, session->state, i + 1)) {
+        const struct timeout *timeout = &origins->policy->timeouts[i];
+        enum session_time time = timeout_time(timeout, session->state);
+        if (session_has_note(session, i, timeout_observed_as(timeout, session), true)) {
             continue;
         }
-        usec_t at = session_age_at(snapshot, session, timeout_time(timeout, session->state), timeout->after);
-        at = MAX(at, adult_at);
-        if (at > snapshot->received_at) {
-            earliest = MIN(earliest, at);
+        if (ages.age[time] < timeout->after) {
+            next[time] = MIN(next[time], timeout->after);
+        } else {
+            is_over = is_over || ages.known[time];
+        }
+    }
+    usec_t adult_at = session_age_at(snapshot, session, SESSION_TIME_BACKEND_START, protect->min_age);
+    // Over a limit already: then only its youth protects it, or what held it back decides.
+    usec_t earliest = is_over && adult_at > snapshot->received_at ? adult_at : USEC_INFINITY;
+    for (unsigned i = 0; i < N_SESSION_TIMES; i++) {
+        if (next[i] != USEC_INFINITY) {
+            usec_t at = session_age_at(snapshot, session, (enum session_time)i, next[i]);
+            earliest = MIN(earliest, MAX(at, adult_at));
         }
     }
     return earliest;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: PostgreSQL
-#include "model.h"
+#include "model_impl.h"
 
 #include <string.h>
 
@@ -71,13 +71,13 @@ static bool model_age(const struct model *model, const struct model_session *ses
 }
 
 static enum session_time model_measures(const struct model_rule *rule, const struct session_row *row) {
-    return rule->has_since                            ? rule->since
+    return rule->has_since                      ? rule->since
            : row->state == SESSION_STATE_ACTIVE ? SESSION_TIME_QUERY_START
-                                                      : SESSION_TIME_STATE_CHANGE;
+                                                : SESSION_TIME_STATE_CHANGE;
 }
 
-static bool model_is_over(const struct model *model, const struct model_rule *rule,
-                          const struct model_session *session, usec_t *ret_age) {
+static bool model_is_over(const struct model *model, const struct model_rule *rule, const struct model_session *session,
+                          usec_t *ret_age) {
     const struct session_row *row = &session->row;
     return row->state != SESSION_STATE_NONE && row->state != SESSION_STATE_DISABLED &&
            (rule->states & SESSION_STATE_BIT(row->state)) && model_covers(&model->policy, rule, row) &&
@@ -99,8 +99,7 @@ static bool model_protected(const struct model *model, const struct model_sessio
            (policy->maintenance && running && row->command == SESSION_COMMAND_MAINTENANCE) || row->waits_sync_rep ||
            (policy->builtin && builtin) || spec_matches(&policy->protect, row, model_app(policy, row)) ||
            row->state == SESSION_STATE_NONE || row->state == SESSION_STATE_DISABLED ||
-           (!for_good &&
-            (!model_age(model, session, SESSION_TIME_BACKEND_START, &lived) || lived < policy->min_age));
+           (!for_good && (!model_age(model, session, SESSION_TIME_BACKEND_START, &lived) || lived < policy->min_age));
 }
 
 static int64_t model_living(const struct model *model, const struct model_session *of) {
@@ -115,15 +114,15 @@ static int64_t model_spent(const struct model *model, bool this_poll, usec_t now
     int64_t n = 0;
     for (size_t i = 0; i < model->n_intents; i++) {
         const struct intent *intent = &model->intents[i];
-        n += !intent->refunded &&
-             (this_poll ? intent->poll == model->poll : now < intent->decided_at + USEC_PER_MINUTE);
+        n +=
+            !intent->refunded && (this_poll ? intent->poll == model->poll : now < intent->decided_at + USEC_PER_MINUTE);
     }
     return n;
 }
 
 // --- Decisions ------------------------------------------------------------------------------------------------------
 
-static void model_hash(struct model *model, uint64_t value) {
+void model_hash(struct model *model, uint64_t value) {
     model->hash = (model->hash ^ value) * UINT64_C(1099511628211);
 }
 
@@ -131,8 +130,8 @@ static bool row_is_equal(const struct session_row *a, const struct session_row *
     return a->id.id == b->id.id && a->id.since == b->id.since && a->state == b->state &&
            a->state_change == b->state_change && a->query_start == b->query_start && a->xact_start == b->xact_start &&
            strcmp(a->user, b->user) == 0 && strcmp(a->application_name, b->application_name) == 0 &&
-           strcmp(a->database, b->database) == 0 && a->user_oid == b->user_oid &&
-           a->database_oid == b->database_oid && a->superuser == b->superuser;
+           strcmp(a->database, b->database) == 0 && a->user_oid == b->user_oid && a->database_oid == b->database_oid &&
+           a->superuser == b->superuser;
 }
 
 static void model_check_decision(struct model *model, const struct decision *decision, size_t rule_index,
@@ -151,8 +150,7 @@ static void model_check_decision(struct model *model, const struct decision *dec
     HOLDS(P5_BUDGETS_ARE_NEVER_EXCEEDED, model_spent(model, true, now) < model->policy.per_poll);
     HOLDS(P5_BUDGETS_ARE_NEVER_EXCEEDED, model_spent(model, false, now) < model->policy.per_minute);
     HOLDS(NOT_SIGNALLED_AGAIN_TOO_SOON, !session->dying && session->hold_until <= now);
-    HOLDS(CANCELLED_ONCE_PER_QUERY,
-          rule->action != ACTION_CANCEL || session->cancelled != session->row.query_start);
+    HOLDS(CANCELLED_ONCE_PER_QUERY, rule->action != ACTION_CANCEL || session->cancelled != session->row.query_start);
     HOLDS(P1_THE_TEST_IS_THE_ROW, row_is_equal(&decision->session, &session->row));
     HOLDS(P1_THE_TEST_IS_THE_ROW, test->id.id == session->row.id.id && test->id.since == session->row.id.since);
     HOLDS(P1_THE_TEST_IS_THE_ROW, test->user_oid == session->row.user_oid &&
@@ -166,8 +164,7 @@ static void model_check_decision(struct model *model, const struct decision *dec
                                                 decision->observed == age && decision->limit == rule->after);
     for (size_t i = 0; i < model->n_intents; i++) {
         const struct intent *other = &model->intents[i];
-        HOLDS(ONE_ACT_IN_FLIGHT,
-              other->state != INTENT_ACT || !session_id_is_equal(&other->id, &session->row.id));
+        HOLDS(ONE_ACT_IN_FLIGHT, other->state != INTENT_ACT || !session_id_is_equal(&other->id, &session->row.id));
         HOLDS(P6_EACH_INTENT_HAS_ONE_FINAL_OUTCOME, other->serial < decision->serial);
     }
 }
@@ -287,110 +284,6 @@ static void model_check_report(struct model *model, const struct event *event) {
     session->would_query[rule] = session->row.query_start;
 }
 
-// --- Outcomes -------------------------------------------------------------------------------------------------------
-
-// The event must be among those that came, once; what remains at the end came without a reason.
-struct came {
-    const struct engine_result *result;
-    bool met[4 * MODEL_MAX_SESSIONS + MODEL_MAX_INTENTS];
-};
-
-static void model_meet(struct model *model, struct came *came, const struct intent *intent, enum outcome outcome) {
-    for (size_t i = 0; i < came->result->n_events; i++) {
-        const struct event *event = &came->result->events[i];
-        if (!came->met[i] && event->kind == EVENT_OUTCOME && event->outcome == outcome &&
-            event->action == intent->action && session_id_is_equal(&event->session->id, &intent->id)) {
-            came->met[i] = true;
-            model->n_outcomes++;
-            model_hash(model, (uint64_t)outcome * 131 + (uint64_t)intent->id.id);
-            HOLDS(P6_OUTCOMES_ARE_THOSE_OF_THE_MODEL, intent->state != INTENT_FINAL);
-            return;
-        }
-    }
-    HOLDS(P6_OUTCOMES_ARE_THOSE_OF_THE_MODEL, !"an outcome that must come came");
-}
-
-static void model_nothing_else(struct came *came) {
-    for (size_t i = 0; i < came->result->n_events; i++) {
-        HOLDS(P6_EACH_INTENT_HAS_ONE_FINAL_OUTCOME,
-              came->met[i] || came->result->events[i].kind != EVENT_OUTCOME);
-    }
-}
-
-static void model_release(struct model *model, const struct intent *intent, usec_t until) {
-    struct model_session *session = model_find(model, &intent->id);
-    if (session) {
-        session->dying = false;
-        session->hold_until = until;
-    }
-}
-
-static void model_look_at_dying(struct model *model, struct intent *intent, const struct model_session *session,
-                                struct came *came, usec_t now) {
-    if (!session) {
-        model_meet(model, came, intent, OUTCOME_GONE);
-        intent->state = INTENT_FINAL;
-    } else if (session->fed && intent->state == INTENT_LINGERING) {
-        if (now >= intent->signalled_at + ENGINE_RETRY_AFTER) {
-            model_release(model, intent, 0);
-            intent->state = INTENT_FINAL;
-        }
-    } else if (session->fed && now >= intent->signalled_at + ENGINE_LINGERING_AFTER) {
-        model_meet(model, came, intent, intent->unsure ? OUTCOME_UNKNOWN : OUTCOME_LINGERING);
-        intent->state = intent->unsure ? INTENT_FINAL : INTENT_LINGERING;
-        if (intent->unsure) {
-            model_release(model, intent, 0);
-        }
-    }
-}
-
-static void model_look_at_query(struct model *model, struct intent *intent, const struct model_session *session,
-                                struct came *came, usec_t now) {
-    if (session && !session->fed) {
-        return;
-    }
-    if (!session || session->row.state != SESSION_STATE_ACTIVE || session->row.query_start != intent->query_start) {
-        model_meet(model, came, intent, OUTCOME_CANCELLED);
-        intent->state = INTENT_FINAL;
-    } else if (now >= intent->signalled_at + ENGINE_CANCEL_SETTLES) {
-        model_meet(model, came, intent, intent->unsure ? OUTCOME_UNKNOWN : OUTCOME_STILL_RUNNING);
-        intent->state = INTENT_FINAL;
-    }
-}
-
-static void model_settle(struct model *model, bool full, struct came *came, usec_t now) {
-    for (size_t i = 0; i < model->n_intents; i++) {
-        struct intent *intent = &model->intents[i];
-        struct model_session *session = model_find(model, &intent->id);
-        if (intent->state == INTENT_UNKNOWN && full) {
-            intent->state = intent->action == ACTION_CANCEL ? INTENT_CANCELLING : INTENT_DYING;
-        }
-        switch (intent->state) {
-        case INTENT_DYING:
-        case INTENT_LINGERING:
-            model_look_at_dying(model, intent, session, came, now);
-            break;
-        case INTENT_CANCELLING:
-            model_look_at_query(model, intent, session, came, now);
-            break;
-        case INTENT_ACT:
-        case INTENT_UNKNOWN:
-        case INTENT_FINAL:
-            break;
-        }
-        // A promotion forgets sessions, not acts.
-        if (session && intent->state != INTENT_FINAL) {
-            session->dying = session->dying || intent->action == ACTION_TERMINATE;
-            if (session->dying || intent->state == INTENT_ACT) {
-                session->hold_until = USEC_INFINITY;
-            }
-            if (intent->action == ACTION_CANCEL && session->row.query_start == intent->query_start) {
-                session->cancelled = intent->query_start;
-            }
-        }
-    }
-}
-
 static void model_drop_old(struct model *model, usec_t now) {
     size_t n = 0;
     for (size_t i = 0; i < model->n_intents; i++) {
@@ -416,8 +309,8 @@ static usec_t model_due(const struct model *model, const struct model_session *s
     }
     for (size_t i = 0; i < model->policy.n_rules; i++) {
         struct model_rule rule = model->policy.rules[i];
-        bool told = session->would[i] && (rule.action != ACTION_CANCEL ||
-                                          session->would_query[i] == session->row.query_start);
+        bool told =
+            session->would[i] && (rule.action != ACTION_CANCEL || session->would_query[i] == session->row.query_start);
         usec_t after = rule.after;
         rule.after = 0;
         if (told || !model_is_over(model, &rule, session, &age) ||
@@ -425,14 +318,14 @@ static usec_t model_due(const struct model *model, const struct model_session *s
             (age >= after && lived >= model->policy.min_age)) {
             continue;
         }
-        usec_t lacks = MAX(after > age ? after - age : 0,
-                           model->policy.min_age > lived ? model->policy.min_age - lived : 0);
+        usec_t lacks =
+            MAX(after > age ? after - age : 0, model->policy.min_age > lived ? model->policy.min_age - lived : 0);
         due = MIN(due, model->received_at + lacks);
     }
     return due < session->hold_until ? USEC_INFINITY : due;
 }
 
-static void model_check_looks(struct model *model, usec_t now, const struct engine_result *result) {
+void model_check_looks(struct model *model, usec_t now, const struct engine_result *result) {
     HOLDS(LOOKS_ARE_VALID, model->complete || result->look_at == USEC_INFINITY);
     HOLDS(LOOKS_ARE_VALID, (result->n_look > 0) == (result->look_at != USEC_INFINITY));
     HOLDS(LOOKS_ARE_VALID, result->n_look <= ENGINE_LOOK_MAX);
@@ -448,16 +341,14 @@ static void model_check_looks(struct model *model, usec_t now, const struct engi
             acted_on |= model->intents[k].state != INTENT_FINAL && session_id_is_equal(&model->intents[k].id, id);
         }
         HOLDS(LOOKS_ARE_VALID, session || acted_on);
-        HOLDS(LOOKS_ARE_VALID,
-              acted_on || (!session->dying && session->hold_until <= MAX(now, result->look_at) &&
-                           !model_protected(model, session, true)));
+        HOLDS(LOOKS_ARE_VALID, acted_on || (!session->dying && session->hold_until <= MAX(now, result->look_at) &&
+                                            !model_protected(model, session, true)));
         model_hash(model, (uint64_t)id->id + result->look_at);
     }
     for (size_t i = 0; model->complete && i < model->n_sessions; i++) {
         const struct model_session *session = &model->sessions[i];
         if (session->fed) {
-            HOLDS(LOOKS_COME_IN_TIME,
-                  result->look_at <= MAX(model_due(model, session, now), model->look_not_before));
+            HOLDS(LOOKS_COME_IN_TIME, result->look_at <= MAX(model_due(model, session, now), model->look_not_before));
         }
     }
 }
@@ -480,8 +371,8 @@ static void model_feed_row(struct model *model, const struct session_row *row, u
     }
     session->row = *row;
     session->fed = true;
-    session->listener = row->command == SESSION_COMMAND_LISTEN ||
-                        (session->listener && row->command != SESSION_COMMAND_UNLISTEN);
+    session->listener =
+        row->command == SESSION_COMMAND_LISTEN || (session->listener && row->command != SESSION_COMMAND_UNLISTEN);
 }
 
 static void model_feed(struct model *model, const struct scan *scan) {
@@ -560,48 +451,6 @@ void model_scan(struct model *model, const struct scan *scan, int64_t offset, bo
     model_check_looks(model, now, result);
 }
 
-void model_act(struct model *model, struct intent *intent, enum act_result answer, usec_t now,
-               const struct engine_result *result) {
-    static const struct {
-        enum outcome outcome;
-        usec_t hold;
-    } settles[] = {
-        [ACT_SIGNALLED] = {OUTCOME_NONE, 0},          [ACT_CHANGED] = {OUTCOME_CHANGED, 0},
-        [ACT_LEFT] = {OUTCOME_LEFT, 0},               [ACT_DENIED] = {OUTCOME_DENIED, ENGINE_DENIED_RETRY},
-        [ACT_FAILED] = {OUTCOME_FAILED, ENGINE_RETRY_AFTER}, [ACT_UNKNOWN] = {OUTCOME_UNKNOWN, 0},
-        [ACT_UNSENT] = {OUTCOME_FAILED, 0},           [ACT_UNRECORDED] = {OUTCOME_NONE, 0},
-    };
-    struct came came = {.result = result};
-    struct model_session *session = model_find(model, &intent->id);
-    bool sent = answer == ACT_SIGNALLED || answer == ACT_UNKNOWN;
-
-    if (settles[answer].outcome != OUTCOME_NONE) {
-        model_meet(model, &came, intent, settles[answer].outcome);
-    }
-    model_nothing_else(&came);
-    HOLDS(P3_ONLY_ROWS_OF_THIS_SCAN, result->n_decisions == 0);
-    intent->signalled_at = now;
-    intent->unsure = answer == ACT_UNKNOWN;
-    intent->state = !sent                              ? INTENT_FINAL
-                    : intent->unsure                   ? INTENT_UNKNOWN
-                    : intent->action == ACTION_CANCEL ? INTENT_CANCELLING
-                                                       : INTENT_DYING;
-    if (!sent || intent->action == ACTION_CANCEL) {
-        model_release(model, intent, settles[answer].hold ? now + settles[answer].hold : 0);
-    }
-    if (!sent) {
-        // The engine keeps no record of the budget beyond a minute; neither matters then.
-        intent->refunded = now < intent->decided_at + USEC_PER_MINUTE || intent->refunded;
-        if (session && intent->action == ACTION_CANCEL) {
-            session->cancelled = TIMESTAMP_NONE;
-        }
-    }
-    if (session && answer == ACT_LEFT) {
-        *session = model->sessions[--model->n_sessions];
-    }
-    model_check_looks(model, now, result);
-}
-
 void model_lost(struct model *model, const struct engine_result *result) {
     model->complete = false;
     HOLDS(P3_NOTHING_BEFORE_A_FULL_SCAN,
@@ -621,22 +470,4 @@ void model_policy(struct model *model, const struct model_policy *policy, bool s
         memset(session->would, 0, sizeof(session->would));
         memset(session->logged, 0, sizeof(session->logged));
     }
-}
-
-void model_stop(struct model *model, const struct engine_result *result) {
-    struct came came = {.result = result};
-
-    for (size_t i = 0; i < model->n_intents; i++) {
-        struct intent *intent = &model->intents[i];
-        if (intent->state == INTENT_FINAL) {
-            continue;
-        }
-        if (intent->state != INTENT_LINGERING) {
-            model_meet(model, &came, intent, OUTCOME_UNVERIFIED);
-        }
-        intent->state = INTENT_FINAL;
-        model_release(model, intent, 0);
-    }
-    model_nothing_else(&came);
-    model->complete = false;
 }

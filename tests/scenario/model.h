@@ -148,3 +148,6 @@ void model_policy(struct model *model, const struct model_policy *policy, bool s
 void model_stop(struct model *model, const struct engine_result *result);
 
 struct model_session *model_find(struct model *model, const struct session_id *id);
+
+// names.c: so many distinct application names, at most a million, in memory that does not grow.
+void names_check(uint64_t n_names);

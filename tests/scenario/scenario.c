@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 //
-// Runs golden timelines (*.scenario): inputs of the engine, and beside each what it must decide and say. Everything that
-// a step brings must be expected, and everything expected must come. The language is in README.md.
+// Runs golden timelines (*.scenario): inputs of the engine, and beside each what it must decide and say. Everything
+// that a step brings must be expected, and everything expected must come. The language is in README.md.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +14,8 @@
 #include "util/strbuf.h"
 #include "words.h"
 
-#define MONOTONIC_START (1000 * USEC_PER_SEC)        // of a timeline, on our clock
-#define SERVER_START INT64_C(800000000000000)        // and on the server's
+#define MONOTONIC_START (1000 * USEC_PER_SEC) // of a timeline, on our clock
+#define SERVER_START INT64_C(800000000000000) // and on the server's
 #define MAX_EXPECTED 256
 
 enum step_kind { STEP_NONE, STEP_FULL, STEP_LOOK, STEP_ACT, STEP_LOST, STEP_STOP };
@@ -45,7 +45,7 @@ struct runner {
     int64_t offset; // steps of the server's clock
     usec_t rtt;
     struct server_facts facts;
-    struct serial_of *serials;
+    struct serial_of *serials; // the latest decision on each pid
     size_t n_serials;
     size_t serials_capacity;
 
@@ -314,8 +314,8 @@ static void runner_feed_act(struct runner *runner) {
     static const struct {
         const char *name;
         enum act_result result;
-    } results[] = {{"signalled", ACT_SIGNALLED}, {"changed", ACT_CHANGED}, {"left", ACT_LEFT},
-                   {"denied", ACT_DENIED},       {"failed", ACT_FAILED},   {"unknown", ACT_UNKNOWN},
+    } results[] = {{"signalled", ACT_SIGNALLED}, {"changed", ACT_CHANGED},      {"left", ACT_LEFT},
+                   {"denied", ACT_DENIED},       {"failed", ACT_FAILED},        {"unknown", ACT_UNKNOWN},
                    {"unsent", ACT_UNSENT},       {"unrecorded", ACT_UNRECORDED}};
     const char *pid = words_get(&runner->act, 2, "pid");
     struct engine_input input = {.kind = ENGINE_INPUT_ACT};
@@ -339,9 +339,7 @@ static void runner_feed_act(struct runner *runner) {
 }
 
 static void runner_end_step(struct runner *runner) {
-    enum step_kind kind = runner->kind;
-
-    switch (kind) {
+    switch (runner->kind) {
     case STEP_NONE:
         break;
     case STEP_FULL:
@@ -495,8 +493,12 @@ static void runner_begin_case(struct runner *runner, const char *name) {
     runner->offset = 0;
     runner->rtt = 0;
     runner->n_serials = 0;
-    runner->facts = (struct server_facts){.version_num = 150018, .postmaster_start = 1, .max_connections = 100,
-                                          .superuser_reserved_connections = 3, .own_pid = 1, .own_user = "pgvigil"};
+    runner->facts = (struct server_facts){.version_num = 150018,
+                                          .postmaster_start = 1,
+                                          .max_connections = 100,
+                                          .superuser_reserved_connections = 3,
+                                          .own_pid = 1,
+                                          .own_user = "pgvigil"};
 }
 
 static void runner_input_line(struct runner *runner, struct words *words) {
@@ -569,9 +571,8 @@ static void runner_file(struct runner *runner, const char *path) {
     FILE *file = fopen(path, "re");
     CLEANUP(freep) char *line = NULL;
     size_t capacity = 0;
-    const char *slash = strrchr(path, '/');
 
-    runner->path = slash ? slash + 1 : path;
+    runner->path = basename(path);
     runner->line = 0;
     if (!file) {
         words_die(path, "cannot be read", strerror(errno));

@@ -115,12 +115,8 @@ usec_t words_duration(const char *text, const char *where) {
     static const struct {
         const char *unit;
         usec_t usec;
-    } units[] = {{"us", 1},
-                 {"ms", USEC_PER_MSEC},
-                 {"min", USEC_PER_MINUTE},
-                 {"s", USEC_PER_SEC},
-                 {"h", USEC_PER_HOUR},
-                 {"d", USEC_PER_DAY}};
+    } units[] = {{"us", 1},           {"ms", USEC_PER_MSEC}, {"min", USEC_PER_MINUTE},
+                 {"s", USEC_PER_SEC}, {"h", USEC_PER_HOUR},  {"d", USEC_PER_DAY}};
     const char *s = text;
     usec_t sum = 0;
 
@@ -316,9 +312,9 @@ static int64_t words_start(const char *text, const struct words_moment *moment, 
 }
 
 static void words_known_keys(const struct words *words, size_t from, const char *where) {
-    static const char *const keys[] = {"pid=",       "start=",    "state=",   "age=",      "query=",
-                                       "xact=",      "user=",     "database=", "application_name=", "client=",
-                                       "command=",   "wait=",     "superuser", "text="};
+    static const char *const keys[] = {
+        "pid=",    "start=",   "state=", "age=",      "query=", "xact=", "user=", "database=", "application_name=",
+        "client=", "command=", "wait=",  "superuser", "text="};
     for (size_t i = from; i < words->n_items; i++) {
         size_t k = 0;
         if (strcmp(words->items[i], "->") == 0) {
@@ -342,7 +338,7 @@ static void words_row_times(struct session_row *row, const struct words *words, 
     value = words_get(words, from, "query");
     row->query_start = value ? words_time(value, moment, where) : row->state_change;
     value = words_get(words, from, "xact");
-    row->xact_start = value                            ? words_time(value, moment, where)
+    row->xact_start = value                              ? words_time(value, moment, where)
                       : row->state == SESSION_STATE_IDLE ? TIMESTAMP_NONE
                                                          : row->query_start;
 }
@@ -350,8 +346,12 @@ static void words_row_times(struct session_row *row, const struct words *words, 
 struct session_row words_row(const struct words *words, size_t from, const struct words_moment *moment,
                              const char *where) {
     const char *value;
-    struct session_row row = {.user = "app", .database = "db", .application_name = "", .user_oid = 10,
-                              .database_oid = 20, .state = SESSION_STATE_IDLE};
+    struct session_row row = {.user = "app",
+                              .database = "db",
+                              .application_name = "",
+                              .user_oid = 10,
+                              .database_oid = 20,
+                              .state = SESSION_STATE_IDLE};
 
     words_known_keys(words, from, where);
     value = words_get(words, from, "pid");

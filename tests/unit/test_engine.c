@@ -28,6 +28,7 @@ struct run {
         unsigned n_outcomes;
     } intents[MAX_INTENTS];
     size_t n_intents;
+    size_t n_reports; // would-be decisions and those of rules that log
 };
 
 static void run_note(struct run *run, const struct engine_result *result) {
@@ -38,6 +39,7 @@ static void run_note(struct run *run, const struct engine_result *result) {
         run->intents[run->n_intents++].n_outcomes = 0;
     }
     for (size_t i = 0; i < result->n_events; i++) {
+        run->n_reports += result->events[i].kind == EVENT_DECISION;
         if (result->events[i].kind != EVENT_OUTCOME) {
             continue;
         }
@@ -57,6 +59,10 @@ static bool run_step(struct run *run, const struct engine_input *input) {
         CHECK_EQ(r, -ENOMEM);
         CHECK(!run->failed); // one allocation fails: the next try succeeds
         run->failed = true;
+        struct summary summary; // of what is left
+        CHECK_EQ(engine_summarize(run->engine, &summary), 0);
+        CHECK(!summary.valid);
+        summary_deinit(&summary);
         return false;
     }
     run_note(run, result);
@@ -201,6 +207,7 @@ static int busy(void *userdata) {
     make_rows(&run);
     run_timeline(&run, policy);
     CHECK_GT(run.n_intents, 8);
+    CHECK_GE(run.n_reports, 6); // three active sessions: rules say and watch speak of each
     for (size_t i = 0; i < run.n_intents; i++) {
         // One, or one after "unknown" or "lingering".
         CHECK_GE(run.intents[i].n_outcomes, 1);

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: PostgreSQL
+//
+// Microseconds for one full scan's step of the engine: 100, 1,000 and 10,000 sessions, 50 rules, a tenth of the
+// sessions new or in another state each time. The target for 10,000 is 5 ms; exit status 1 only when the time grows
+// faster than the sessions, which any machine can tell.
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "core/engine.h"
+
+#define N_RULES 50
+#define N_ORIGINS 40
+#define N_STEPS 30
+#define SERVER_START INT64_C(800000000000000)
+#define MAX_GROWTH 30 // of the time, for ten times the sessions: caches end somewhere
+
+static char names[N_ORIGINS][16], users[N_RULES][16];
+
+static void must(bool done) {
+    if (!done) {
+        (void)fprintf(stderr, "out of memory\n");
+        exit(2);
+    }
+}
+
+static struct policy *bench_policy(void) {
+    struct policy *policy = policy_new();
+    must(policy != NULL);
+    policy->enforce = true;
+    for (size_t i = 0; i < N_RULES; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "rule%zu", i);
+        struct timeout *timeout = policy_add_timeout(policy, name);
+        must(timeout != NULL);
+        timeout->state = SESSION_STATE_BIT(i % 2 ? SESSION_STATE_IDLE : SESSION_STATE_ACTIVE);
+        timeout->after = USEC_PER_HOUR;
+        if (i % 5 == 0) { // each fifth rule covers one user, the others everybody
+            timeout->match = selector_new();
+            must(timeout->match && selector_add_clause(timeout->match) == 0 &&
+                 selector_add(timeout->match, SELECTOR_USER, users[i], NULL) == 0);
+        }
+    }
+    return policy;
+}
+
+static void bench_rows(struct session_row *rows, size_t n, unsigned step) {
+    int64_t now = SERVER_START + step * (int64_t)USEC_PER_SEC;
+    for (size_t i = 0; i < n; i++) {
+        bool moved = (i + step) % 10 == 0;
+        rows[i].id.id = (int64_t)i + 100;
+        if (step == 0 || (moved && i % 2)) {
+            rows[i].id.since = now - (int64_t)USEC_PER_MINUTE;
+        }
+        if (step == 0 || moved) {
+            rows[i].state = (i + step) % 3 ? SESSION_STATE_IDLE : SESSION_STATE_ACTIVE;
+            rows[i].state_change = rows[i].query_start = now - (int64_t)(i % 1000) * 1000;
+        }
+        rows[i].application_name = names[i % N_ORIGINS];
+        rows[i].user = users[i % N_ORIGINS];
+        rows[i].database = "db";
+        rows[i].xact_start = TIMESTAMP_NONE;
+    }
+}
+
+static double bench_now(void) {
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+    return (double)ts.tv_sec * 1e6 + (double)ts.tv_nsec / 1e3;
+}
+
+// The fastest step: what the engine needs when nobody disturbs it.
+static double bench_step(size_t n) {
+    struct session_row *rows = calloc(n, sizeof(*rows));
+    struct engine *engine = engine_new("bench");
+    struct policy *policy = bench_policy();
+    const struct engine_result *result;
+    double best = 1e12;
+
+    must(rows && engine &&
+         engine_step(engine, &(struct engine_input){.kind = ENGINE_INPUT_POLICY, .policy = {policy, true}}, 1,
+                     &result) == 0);
+    for (unsigned step = 0; step < N_STEPS; step++) {
+        usec_t now = (1000 + step) * USEC_PER_SEC;
+        bench_rows(rows, n, step);
+        const struct scan scan = {.kind = SCAN_FULL,
+                                  .server_now = SERVER_START + step * (int64_t)USEC_PER_SEC,
+                                  .sent_at = now,
+                                  .received_at = now,
+                                  .rows = rows,
+                                  .n_rows = n,
+                                  .facts = {.postmaster_start = 1, .max_connections = 10000, .own_user = "pgvigil"}};
+        const struct engine_input input = {.kind = ENGINE_INPUT_SCAN, .scan = &scan};
+        double start = bench_now();
+        must(engine_step(engine, &input, now, &result) == 0);
+        double took = bench_now() - start;
+        best = took < best ? took : best;
+    }
+    policy_unref(policy);
+    engine_free(engine);
+    free(rows);
+    return best;
+}
+
+int main(void) {
+    for (size_t i = 0; i < N_ORIGINS; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "application-%zu", i);
+    }
+    for (size_t i = 0; i < N_RULES; i++) {
+        (void)snprintf(users[i], sizeof(users[i]), "user%zu", i);
+    }
+    double small = bench_step(100), middle = bench_step(1000), large = bench_step(10000);
+    (void)printf("engine step, %d rules: %.1f us with 100 sessions, %.0f us with 1000, %.0f us with 10000\n", N_RULES,
+                 small, middle, large);
+    if (large > middle * MAX_GROWTH || middle > small * MAX_GROWTH) {
+        (void)printf("not linear: more than %d times as long for 10 times the sessions\n", MAX_GROWTH);
+        return 1;
+    }
+    return 0;
+}
