@@ -216,8 +216,9 @@ static void rights_take_superusers(struct job *job, const PGresult *result) {
     if (n == 0 || job->rights.superuser) {
         return;
     }
-    strbuf_addf(&detail, "%" PRId64 " sessions of superusers cannot be ended by a role that is none (",
-                decode_int64(&decoder, SUPERUSERS_TOTAL));
+    int64_t total = decode_int64(&decoder, SUPERUSERS_TOTAL);
+    strbuf_addf(&detail, "only a superuser could end the %" PRId64 " session%s of superusers (", total,
+                total == 1 ? "" : "s");
     for (decoder.row = 0; decoder.row < n; decoder.row++) {
         strbuf_addf(&detail, "%s%s %" PRId64, decoder.row == 0 ? "" : ", ", decode_text(&decoder, SUPERUSERS_ROLE),
                     decode_int64(&decoder, SUPERUSERS_SESSIONS));
