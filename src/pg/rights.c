@@ -133,6 +133,7 @@ static void rights_check_slots(struct job *job, const struct rights *rights, str
     }
     if (rights->version_num < RIGHTS_VERSION_RESERVED) {
         strbuf_addf(detail, "before PostgreSQL 16 only superusers have reserved slots: %s", consequence);
+        strbuf_add(hint, "restart pgvigil only while slots are free; PostgreSQL 16 has reserved_connections");
         rights_add(job, EVENT_NOTICE, "no_reserved_slot", detail, hint);
         return;
     }
@@ -224,6 +225,7 @@ static void rights_take_superusers(struct job *job, const PGresult *result) {
                     decode_int64(&decoder, SUPERUSERS_SESSIONS));
     }
     strbuf_add(&detail, n == SUPERUSERS_SHOWN ? ", ...)" : ")");
+    strbuf_add(&hint, "give applications roles that are no superusers; the rest, protect.superusers leaves alone");
     if (decode_ok(&decoder)) {
         rights_add(job, EVENT_NOTICE, "superuser_sessions", &detail, &hint);
     }
