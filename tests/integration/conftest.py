@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: PostgreSQL
+"""Fixtures: `server` is shared by a file's tests and swept between them; `fresh_server` is for tests that harm it."""
+
+import os
+import signal
+import sys
+
+import pytest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "support"))
+
+from pgvtest import process, proxy, server as servers  # noqa: E402
+
+
+def pytest_configure(config):
+    def stop(signo, _):
+        signal.signal(signo, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if not hasattr(config, "workerinput"):
+        signal.signal(signal.SIGTERM, stop)
+    if not os.access(process.binary(), os.X_OK):
+        pytest.exit(f"no daemon at {process.binary()}: run ./tests/run integration", 2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates():
+    yield
+    servers.remove_templates()
+
+
+@pytest.fixture(scope="module")
+def module_server():
+    with servers.Postgres() as postgres:
+        yield postgres
+
+
+SWEEP = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()"""
+
+
+@pytest.fixture
+def server(module_server):
+    yield module_server
+    for session in module_server.sessions:
+        session.close()
+    module_server.sessions.clear()
+    module_server.sql(SWEEP)
+    process.wait_until(lambda: module_server.count() == 1, 10, "sessions of the last test ended")
+    # What a test changed in the catalog is the test's to undo; drop what is easily left behind.
+    module_server.sql("ALTER ROLE pgvigil RESET ALL")
+
+
+@pytest.fixture
+def fresh_server():
+    with servers.Postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def line(server):
+    """A proxy in front of `server`."""
+    with proxy.Proxy(server.port) as one:
+        yield one
