@@ -96,24 +96,32 @@ static int engine_look_at(struct engine *engine, const struct session_id *id) {
     return r;
 }
 
-// When to look next and at whom: who comes due for a rule, and who should be gone by now.
-static int engine_plan_look(struct engine *engine) {
-    usec_t at = USEC_INFINITY;
+// When the next look is wanted: for who comes due, or for who should be gone by now. The second can wait a little for the
+// first, as the look spent on it would make whoever comes due right after it wait.
+static usec_t engine_next_look(const struct engine *engine) {
+    usec_t due = USEC_INFINITY, verify = USEC_INFINITY;
 
+    for (const struct session *s = engine->snapshot.sessions; s; s = s->hh.next) {
+        due = MIN(due, engine_due_at(s));
+    }
+    for (size_t i = 0; i < engine->pendings.n_items; i++) {
+        verify = MIN(verify, engine->pendings.items[i]->verify_at);
+    }
+    verify = MAX(verify, engine->look_not_before);
+    due = MAX(due, engine->look_not_before);
+    return due < usec_add(verify, ENGINE_LOOKS_APART) ? due : verify;
+}
+
+// At whom to look then.
+static int engine_plan_look(struct engine *engine) {
     engine->result.look_at = USEC_INFINITY;
     if (!engine->snapshot.complete) {
         return 0;
     }
-    for (const struct session *s = engine->snapshot.sessions; s; s = s->hh.next) {
-        at = MIN(at, engine_due_at(s));
-    }
-    for (size_t i = 0; i < engine->pendings.n_items; i++) {
-        at = MIN(at, engine->pendings.items[i]->verify_at);
-    }
+    usec_t at = engine_next_look(engine);
     if (at == USEC_INFINITY) {
         return 0;
     }
-    at = MAX(at, engine->look_not_before);
     for (const struct session *s = engine->snapshot.sessions; s && engine->result.n_look < ENGINE_LOOK_MAX;
          s = s->hh.next) {
         if (engine_due_at(s) <= at) {

@@ -103,8 +103,19 @@ static int session_set_origin(struct session *session, struct origin_table *orig
     return 0;
 }
 
-static int snapshot_take_row(struct snapshot *snapshot, const struct scan *scan, const struct session_row *row) {
-    struct session *session = snapshot_find(snapshot, &row->id);
+// The rows of two scans come in much the same order, so that most often the next session of the table is the one that
+// is looked for, and no look-up has to miss the cache.
+static struct session *snapshot_find_after(const struct snapshot *snapshot, const struct session *previous,
+                                           const struct session_id *id) {
+    struct session *next = previous ? previous->hh.next : snapshot->sessions;
+
+    return next && session_id_is_equal(&next->id, id) ? next : snapshot_find(snapshot, id);
+}
+
+// *previous is the session of the row before, NULL at first; becomes this row's.
+static int snapshot_take_row(struct snapshot *snapshot, const struct scan *scan, const struct session_row *row,
+                             struct session **previous) {
+    struct session *session = snapshot_find_after(snapshot, *previous, &row->id);
     int r = session ? 0 : snapshot_add(snapshot, &row->id, &session);
     if (r < 0) {
         return r;
@@ -121,6 +132,7 @@ static int snapshot_take_row(struct snapshot *snapshot, const struct scan *scan,
     if (r < 0) {
         return r;
     }
+    *previous = session;
     session->generation = snapshot->generation;
     for (unsigned i = 0; i < N_SESSION_TIMES; i++) {
         int64_t at = session_row_time(row, (enum session_time)i);
@@ -191,6 +203,7 @@ static int snapshot_take_facts(struct snapshot *snapshot, const struct server_fa
 }
 
 static int snapshot_apply_rows(struct snapshot *snapshot, const struct scan *scan, struct snapshot_change *change) {
+    struct session *previous = NULL;
     int r;
 
     if (scan->kind == SCAN_FULL) {
@@ -200,7 +213,7 @@ static int snapshot_apply_rows(struct snapshot *snapshot, const struct scan *sca
         }
     }
     for (size_t i = 0; i < scan->n_rows; i++) {
-        r = snapshot_take_row(snapshot, scan, &scan->rows[i]);
+        r = snapshot_take_row(snapshot, scan, &scan->rows[i], &previous);
         if (r < 0) {
             return r;
         }

@@ -12,10 +12,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "conninfo_impl.h"
 #include "error_impl.h"
 #include "job_impl.h"
+
+#define CONNECTION_MAX_READS 64
 
 enum connection_state {
     CONNECTION_CLOSED,     // nothing; no deadline; start() leads to CONNECTING or FAILED
@@ -290,11 +293,25 @@ static enum connection_progress connection_drain(struct connection *c, usec_t no
     return progress;
 }
 
+// Reads what has arrived. libpq reads at most its buffer, 16 kB, at a time; a poll's answer is many times that, and each
+// return to the loop costs more than the reading. Bounded, as the other connections wait meanwhile.
+static bool connection_consume_all(struct connection *c) {
+    int n_readable = 1;
+    for (unsigned i = 0; i < CONNECTION_MAX_READS && n_readable > 0; i++) {
+        if (!connection_consume(c)) {
+            return false;
+        }
+        n_readable = 0;
+        (void)ioctl(PQsocket(c->pq), FIONREAD, &n_readable);
+    }
+    return true;
+}
+
 // Reads, then writes (PQflush may need room that only reading makes), then takes the results that are complete.
 static enum connection_progress connection_progress(struct connection *c, unsigned ready, usec_t now) {
     bool ok = true;
     if (ready & CONNECTION_WANTS_READ) {
-        ok = connection_consume(c);
+        ok = connection_consume_all(c);
     }
     int unsent = ok ? PQflush(c->pq) : 0;
     if (unsent < 0) {
