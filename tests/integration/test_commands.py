@@ -161,12 +161,14 @@ def test_report_watch(server):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    own = process.wait_until(server.own_pid)
     time.sleep(2.5)
     assert child.poll() is None, child.communicate()
+    assert server.own_pid() == own, "one connection, held from round to round"
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=10)
-    assert out.count(b"worker") >= 0 and len(out) > 500, (out, err)
-    assert server.count("usename = 'pgvigil'") == 0
+    assert child.returncode == 0 and out.count(b"usable slots in use") >= 3, (out, err)
+    process.wait_until(lambda: server.count("usename = 'pgvigil'") == 0)
 
 
 def test_report_fails_with_a_hint():
