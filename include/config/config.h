@@ -19,6 +19,8 @@ struct target_config {
     struct location conninfo_at; // of the value, for whoever parses it
     char *password_file;         // NULL: none
     usec_t poll_interval;
+    usec_t pressure_poll_interval; // while usage is at or above pressure_at, or the slots fill fast
+    int64_t pressure_at;           // percent of usable slots
     usec_t connect_timeout;
     usec_t query_timeout;
     bool enforce;

@@ -31,8 +31,10 @@ const char *outcome_to_string(enum outcome outcome); // "gone", "lingering", ...
 enum held_reason {
     HELD_PROTECTED,
     HELD_KEEP,
+    HELD_SHARE,
     HELD_BUDGET,
     HELD_OBSERVE,
+    HELD_BREAKER,
     HELD_UNRECORDED,
     N_HELD_REASONS_,
 };
@@ -59,7 +61,8 @@ struct guard_test {
     const char *application_name;
     unsigned states; // SESSION_STATE_BIT()s, one of which it must be in; 0: not tested
     enum session_time time;
-    int64_t at; // the value of that column
+    int64_t at;          // the value of that column
+    int64_t query_start; // TIMESTAMP_NONE: not tested; else it must still be this (the rule asked for the query)
     // Protections that can begin between the poll and the statement.
     bool spare_listeners;
     bool spare_maintenance;
@@ -70,10 +73,17 @@ struct decision {
     enum action action;
     bool enforce;               // false: to be reported only
     const char *rule;           // borrowed from the policy
-    size_t rule_index;          // its place among the policy's timeouts
+    size_t rule_index;          // its place among the policy's timeouts; quotas follow them
     const char *app;            // label of the group, printable: the app's name, or the quoted application_name
     struct session_row session; // strings live as long as the decision
     struct guard_test test;
     usec_t observed; // age in what the rule measures, when it was last exact
     usec_t limit;
+    bool by_usage; // of a `when: usage` rule
+    // Why, beyond the age. All EVENT_NUMBER_NONE (see event.h) where it does not apply.
+    const char *group;   // quotas: its label, printable; NULL: none
+    int64_t held;        // quotas: sessions that the group held
+    int64_t allowed;     // quotas: sessions that it may hold
+    int64_t n_blocked;   // `when: blocks`: sessions that it held up
+    const char *blocked; // their pids, "4711, 4712 and 3 more"; NULL: none
 };

@@ -29,12 +29,30 @@
                                                // waits then double
 #define ENGINE_HELD_REPEAT (60 * USEC_PER_SEC) // held_back is repeated for a rule and reason at most so often
 
+#define ENGINE_GAP_POLLS 3
+
+// Always-on alarms that the shell tells of. Those that the engine sees by itself: full, lingering, thrashing.
+enum condition {
+    CONDITION_LOCKED_OUT,        // critical: we are refused for lack of slots
+    CONDITION_OWN_LIMIT,         // critical: 53300 from a role's or a database's limit
+    CONDITION_UNREACHABLE,       // critical
+    CONDITION_BLIND,             // critical: not allowed to see other sessions
+    CONDITION_POWERLESS,         // warning: not allowed to signal them
+    CONDITION_POOLED_CONNECTION, // critical: observe only
+    CONDITION_LEADER_UNKNOWN,    // warning: our lock is held under another role
+    N_CONDITIONS_,
+};
+#define N_CONDITIONS ((unsigned)N_CONDITIONS_)
+const char *condition_to_string(enum condition condition); // "locked_out", ...
+
 enum engine_input_kind {
-    ENGINE_INPUT_SCAN,   // what a poll or a look brought
-    ENGINE_INPUT_ACT,    // what came back for one decision
-    ENGINE_INPUT_LOST,   // the connection is gone: nothing known is current until the next full scan
-    ENGINE_INPUT_POLICY, // the rules to apply from now on
-    ENGINE_INPUT_STOP,   // we stop: settle what is pending as unverified
+    ENGINE_INPUT_SCAN,       // what a poll or a look brought
+    ENGINE_INPUT_ACT,        // what came back for one decision
+    ENGINE_INPUT_LOST,       // the connection is gone: nothing known is current until the next full scan
+    ENGINE_INPUT_POLICY,     // the rules to apply from now on; what is equal to before keeps its memory (DESIGN 4.9)
+    ENGINE_INPUT_LEADERSHIP, // whether we are the one watchdog that acts
+    ENGINE_INPUT_CONDITION,  // a condition that only the shell can see has begun or ended: an always-on alarm
+    ENGINE_INPUT_STOP,       // we stop: settle what is pending as unverified
 };
 
 struct engine_input {
@@ -50,7 +68,16 @@ struct engine_input {
         struct {
             struct policy *policy; // the engine takes its own reference
             bool enforce;          // the target's part: false = observe, whatever the policy says
+            int64_t pressure_at;   // percent of usable slots; 0: never pressed
+            usec_t poll_interval;  // without a complete poll for ENGINE_GAP_POLLS of these: a gap; 0: never
         } policy;
+        bool leads;
+        struct {
+            enum condition condition;
+            bool holds;
+            const char *detail; // a sentence; NULL: none
+            const char *hint;
+        } condition;
     };
 };
 
@@ -63,6 +90,7 @@ struct engine_result {
     size_t n_events;
     // decisions[i]'s intent, to be recorded before it is carried out.
     const struct event *intents;
+    bool pressed;   // poll at the pressure interval: usage is at or above pressure_at, or the slots fill fast
     usec_t look_at; // look at these sessions then; USEC_INFINITY: nobody comes due
     const struct session_id *look;
     size_t n_look;
@@ -79,3 +107,8 @@ int engine_step(struct engine *engine, const struct engine_input *input, usec_t 
 
 // The state by value. 0 or -ENOMEM.
 int engine_summarize(const struct engine *engine, struct summary *ret);
+
+// For a policy not yet in force: how many sessions of the current snapshot each of its rules (timeouts, then quotas)
+// would end now, in their order: over the limit, not protected, keep and pressure heeded; budgets and `for` are not.
+// Rules that log count what they would report. -EAGAIN: nothing complete is known; -ENOMEM.
+int engine_preview(const struct engine *engine, struct policy *policy, int64_t *ret_counts);

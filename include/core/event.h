@@ -23,6 +23,9 @@ enum event_kind {
     EVENT_DECISION,
     EVENT_OUTCOME,
     EVENT_HELD_BACK,
+    EVENT_ALARM,
+    EVENT_BREAKER,
+    EVENT_LEADERSHIP,
     EVENT_CLOCK_JUMP,
     EVENT_RECORDS_DROPPED,
     N_EVENT_KINDS_,
@@ -44,6 +47,8 @@ bool event_level_from_string(const char *s, enum event_level *ret);
 
 #define EVENT_NUMBER_NONE INT64_MIN
 
+#define EVENT_REASON_PRESSURE "pressure" // a decision of a `when: usage` rule: the message tells the usage
+
 struct event {
     enum event_kind kind;
     enum event_level level;
@@ -60,12 +65,25 @@ struct event {
     const struct session_row *session; // NULL: none
     const char *app;                   // label of the session's group
     enum session_time time;            // what `age` is measured from
-    usec_t age;                        // USEC_INFINITY: none
+    usec_t age;                        // EVENT_ALARM: for how long it has held; USEC_INFINITY: none
     usec_t limit;                      // USEC_INFINITY: none
     usec_t took;                       // from signal to gone; USEC_INFINITY: none
     int64_t used;                      // slots; EVENT_NUMBER_NONE: none
     int64_t usable;
-    int64_t count; // how many (repeats, drops, sessions held back); EVENT_NUMBER_NONE: none
+    const char *alarm;      // EVENT_ALARM: its name; reason is "raised", "escalated", "eased" or "cleared"
+    const char *group;      // of a quota, an alarm or the breaker: "worker", "10.0.0.7"; printable; NULL: none
+    enum severity severity; // EVENT_ALARM: the new one
+    bool has_metric;        // EVENT_ALARM of an entry of `alarms`: what it measures
+    enum metric metric;
+    bool below;          // it tells of what is below its threshold, not above
+    int64_t value;       // in the metric's unit; EVENT_NUMBER_NONE: none
+    int64_t threshold;   // the one that it passed, or came back from; EVENT_NUMBER_NONE: none
+    const char *holders; // who holds the slots, "worker 41, postgrest 22, other 18"; printable; NULL: none
+    int64_t held;        // quotas: sessions that the group holds
+    int64_t allowed;     // quotas: sessions that it may hold
+    int64_t n_blocked;   // sessions that the session holds up; EVENT_NUMBER_NONE: none
+    const char *blocked; // their pids, "4711, 4712 and 3 more"; NULL: none
+    int64_t count;       // how many (repeats, drops, sessions held back); EVENT_NUMBER_NONE: none
 };
 
 // An event with nothing set but these.
@@ -76,7 +94,8 @@ void event_render(const struct event *event, struct strbuf *sb);
 
 // The event as named fields, one table for the journal (upper case, PGVIGIL_ in front) and JSON (as they are):
 // event, target, rule, action, outcome, reason, pid, backend_start, app, user, database, application_name, client,
-// state, age_usec, limit_usec, took_usec, used, usable, count, sqlstate, observe, detail, hint, query.
+// state, age_usec, limit_usec, took_usec, used, usable, count, alarm, severity, group, metric, value, threshold,
+// holders, held, allowed, n_blocked, blocked, sqlstate, observe, detail, hint, query.
 enum event_field {
     EVENT_FIELD_EVENT,
     EVENT_FIELD_TARGET,
@@ -98,6 +117,17 @@ enum event_field {
     EVENT_FIELD_USED,
     EVENT_FIELD_USABLE,
     EVENT_FIELD_COUNT,
+    EVENT_FIELD_ALARM,
+    EVENT_FIELD_SEVERITY,
+    EVENT_FIELD_GROUP,
+    EVENT_FIELD_METRIC,
+    EVENT_FIELD_VALUE, // in the metric's unit: percent, sessions or microseconds
+    EVENT_FIELD_THRESHOLD,
+    EVENT_FIELD_HOLDERS,
+    EVENT_FIELD_HELD,
+    EVENT_FIELD_ALLOWED,
+    EVENT_FIELD_N_BLOCKED,
+    EVENT_FIELD_BLOCKED,
     EVENT_FIELD_SQLSTATE,
     EVENT_FIELD_OBSERVE,
     EVENT_FIELD_DETAIL,

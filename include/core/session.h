@@ -77,7 +77,12 @@ struct session_row {
     bool waits_sync_rep; // wait_event = 'SyncRep'
     bool waits_lock;     // wait_event_type = 'Lock'
     enum session_command command;
-    const char *query; // cut on the server; NULL unless asked for
+    const char *query;         // cut on the server; NULL unless asked for
+    uint32_t query_matches;    // see policy.h, `queries`; 0 unless asked for
+    const int64_t *blocked_by; // ids of the sessions whose locks it waits for; unless asked for: none
+    size_t n_blocked_by;
+    int64_t user_limit; // CONNECTION LIMIT of its role and its database; -1: none
+    int64_t database_limit;
 };
 
 // Which of a session's times a rule measures from.

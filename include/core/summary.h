@@ -28,8 +28,16 @@ struct summary_session {
     usec_t age; // in what the list sorts by
 };
 
+struct summary_alarm {
+    const char *name;
+    const char *group; // NULL: none
+    enum severity severity;
+    int64_t value; // in the metric's unit; EVENT_NUMBER_NONE: not known
+};
+
 struct summary_rule {
     const char *name;
+    bool is_quota;
     enum action action;
     bool enforce;      // effective: master and target and rule
     int64_t n_matches; // sessions that the last step found over the rule's limit, held back or not
@@ -56,6 +64,9 @@ struct summary {
     size_t n_longest_transaction;
     struct summary_rule *rules; // in file order
     size_t n_rules;
+    struct summary_alarm *alarms; // raised ones
+    size_t n_alarms;
+    bool leads;
     void *storage; // strings and lists; owned
 };
 

@@ -26,7 +26,7 @@ struct journal_field {
     size_t at; // into `bytes` of the record
     size_t len;
 };
-#define JOURNAL_MAX_FIELDS 40
+#define JOURNAL_MAX_FIELDS 48
 struct journal_record {
     char *bytes; // owned
     size_t n_bytes;

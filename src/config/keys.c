@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 
-// The values that are more than one scalar: states, selectors, the built-in protected names.
+// The values that are more than one scalar: selectors, the built-in protected names. Those of rules alone stand in
+// keys_rules.c.
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,77 +15,8 @@
 
 #define KEYS_MAX_LISTED 12 // names of apps or targets that one message lists
 
-static bool keys_is_text(const struct yaml_node *node) {
+bool keys_is_text(const struct yaml_node *node) {
     return node->kind == NODE_SCALAR && !node->is_null;
-}
-
-// --- state -----------------------------------------------------------------------------------------------------------
-
-static bool keys_is_legal_state(unsigned state) {
-    return (SESSION_STATE_BIT(state) & SESSION_STATES_ANY) != 0;
-}
-
-static void keys_report_state(struct binder *binder, const struct yaml_node *node, const struct path *path) {
-    struct suggestion suggestion = {.word = node->text};
-    CLEANUP(strbuf_deinit) struct strbuf words = STRBUF_EMPTY;
-    for (unsigned i = 0; i < N_SESSION_STATES; i++) {
-        if (keys_is_legal_state(i)) {
-            const char *word = session_state_to_string((enum session_state)i);
-            suggestion_offer(&suggestion, word);
-            strbuf_addf(&words, "%s, ", word);
-        }
-    }
-    suggestion_offer(&suggestion, "any");
-    if (strbuf_error(&words) < 0) {
-        binder->diags->failed = true;
-    }
-    report_error(binder->diags, node->at, path, "%s is not a state%s%s%s (write %sor any)",
-                 report_quote(binder->diags, node->text).text, suggestion.best ? "; did you mean \"" : "",
-                 suggestion.best ? suggestion.best : "", suggestion.best ? "\"?" : "", strbuf_str(&words));
-}
-
-static void keys_add_state(struct binder *binder, const struct field *field, const struct yaml_node *node,
-                           const struct path *path, bool alone, struct timeout *timeout) {
-    enum session_state state = SESSION_STATE_NONE;
-    if (node->is_bad) {
-        return;
-    }
-    if (!keys_is_text(node)) {
-        schema_report_kind(binder, field, node, path);
-    } else if (strcmp(node->text, "any") == 0) {
-        if (!alone) {
-            report_error(binder->diags, node->at, path, "\"any\" in a list (write state: any alone)");
-        }
-        timeout->any = true;
-        timeout->state = SESSION_STATES_ANY;
-    } else if (session_state_from_string(node->text, strlen(node->text), &state) && keys_is_legal_state(state)) {
-        timeout->state |= SESSION_STATE_BIT(state);
-        if (state == SESSION_STATE_IDLE_IN_TRANSACTION) {
-            timeout->state |= SESSION_STATE_BIT(SESSION_STATE_IDLE_IN_TRANSACTION_ABORTED);
-        }
-    } else if (state == SESSION_STATE_DISABLED) {
-        report_error(binder->diags, node->at, path,
-                     "sessions with track_activities off show neither state nor times, so that no rule can judge them "
-                     "(write another state, and turn track_activities on)");
-    } else {
-        keys_report_state(binder, node, path);
-    }
-}
-
-int keys_parse_state(struct binder *binder, const struct field *field, const struct yaml_node *node,
-                     const struct path *path, void *member) {
-    struct timeout *timeout = member;
-    if (node->kind != NODE_LIST) {
-        keys_add_state(binder, field, node, path, true, timeout);
-        return 0;
-    }
-    if (node->n_items == 0) {
-        report_error(binder->diags, node->at, path, "is an empty list (write state: %s)", field->example);
-    }
-    for (size_t i = 0; i < node->n_items; i++) {
-        keys_add_state(binder, field, node->items[i], path, node->n_items == 1, timeout);
-    }
-    return 0;
 }
 
 // --- protect.builtin -------------------------------------------------------------------------------------------------
@@ -230,15 +162,66 @@ static int keys_check_reference(struct binder *binder, const struct yaml_node *n
     return MIN(matches, 0);
 }
 
+// What a selector's key could hold, for hints.
+static const char *keys_example(enum selector_key key) {
+    switch (key) {
+    case SELECTOR_CLIENT_ADDR:
+        return "10.0.0.0/8";
+    case SELECTOR_SUPERUSER:
+        return "true";
+    case SELECTOR_QUERY:
+        return "/.../";
+    case SELECTOR_APP:
+    case SELECTOR_TARGET:
+    case SELECTOR_USER:
+    case SELECTOR_DATABASE:
+    case SELECTOR_APPLICATION_NAME:
+    case N_SELECTOR_KEYS:
+        break;
+    }
+    return "worker";
+}
+
+// A name, which may be empty.
+static bool keys_takes_empty(enum selector_key key) {
+    return key != SELECTOR_CLIENT_ADDR && key != SELECTOR_SUPERUSER && key != SELECTOR_QUERY;
+}
+
+static int keys_add_query(struct binder *binder, const struct yaml_node *node, const struct path *path,
+                          struct selector *selector) {
+    CLEANUP(freep) char *why = NULL;
+    unsigned bit;
+    int r = policy_add_query(binder->config->policy, node->text, &bit, &why);
+    if (r == -EINVAL) {
+        report_error(binder->diags, node->at, path, "%s: %s", report_quote(binder->diags, node->text).text, why);
+        return 0;
+    }
+    if (r == -ENOSPC) {
+        report_error(binder->diags, node->at, path, "more than %d different expressions (join some: /one|two/)",
+                     POLICY_MAX_QUERIES);
+        return 0;
+    }
+    return r < 0 ? r : selector_add_query(selector, bit);
+}
+
 static int keys_add_text(struct binder *binder, const struct yaml_node *node, const struct path *path,
                          enum selector_key key, struct selector *selector) {
     if (node->is_bad) {
         return 0;
     }
     if (!keys_is_text(node)) {
-        report_error(binder->diags, node->at, path, "%s (write %s: worker, or \"\" for the empty name)",
-                     node->is_null ? "is empty" : "must be text or a list of texts", path->name);
+        report_error(binder->diags, node->at, path, "%s (write %s: %s%s)",
+                     node->is_null ? "is empty" : "must be text or a list of texts", path->name, keys_example(key),
+                     keys_takes_empty(key) ? ", or \"\" for the empty name" : "");
         return 0;
+    }
+    if (node->expands_to_nothing && !keys_takes_empty(key)) {
+        report_error(binder->diags, node->at, path, "a variable in it expands to nothing (set it, or write %s: %s)",
+                     path->name, keys_example(key));
+        return 0;
+    }
+    if (key == SELECTOR_QUERY) {
+        return keys_add_query(binder, node, path, selector);
     }
     if (!keys_check_pattern_text(binder, node, path)) {
         return 0;
@@ -255,8 +238,13 @@ static int keys_add_text(struct binder *binder, const struct yaml_node *node, co
     return keys_check_reference(binder, node, path, key == SELECTOR_APP ? "apps" : "targets");
 }
 
-static bool keys_find_selector_key(const char *name, bool with_app, enum selector_key *ret) {
-    for (unsigned i = with_app ? 0 : SELECTOR_APP + 1; i < N_SELECTOR_KEYS; i++) {
+// An app is who connects: its selector takes neither apps nor statements.
+static bool keys_is_legal_selector_key(enum selector_key key, bool for_app) {
+    return !for_app || (key != SELECTOR_APP && key != SELECTOR_QUERY);
+}
+
+static bool keys_find_selector_key(const char *name, enum selector_key *ret) {
+    for (unsigned i = 0; i < N_SELECTOR_KEYS; i++) {
         if (strcmp(selector_key_to_string((enum selector_key)i), name) == 0) {
             *ret = (enum selector_key)i;
             return true;
@@ -266,19 +254,23 @@ static bool keys_find_selector_key(const char *name, bool with_app, enum selecto
 }
 
 static void keys_report_selector_key(struct binder *binder, const struct yaml_pair *pair, const struct path *path,
-                                     bool with_app) {
+                                     bool for_app) {
     struct suggestion suggestion = {.word = pair->key};
     CLEANUP(strbuf_deinit) struct strbuf names = STRBUF_EMPTY;
-    for (unsigned i = with_app ? 0 : SELECTOR_APP + 1; i < N_SELECTOR_KEYS; i++) {
-        const char *name = selector_key_to_string((enum selector_key)i);
-        suggestion_offer(&suggestion, name);
-        strbuf_addf(&names, "%s%s", names.len == 0 ? "" : ", ", name);
+    for (unsigned i = 0; i < N_SELECTOR_KEYS; i++) {
+        if (keys_is_legal_selector_key((enum selector_key)i, for_app)) {
+            const char *name = selector_key_to_string((enum selector_key)i);
+            suggestion_offer(&suggestion, name);
+            strbuf_addf(&names, "%s%s", names.len == 0 ? "" : ", ", name);
+        }
     }
     if (strbuf_error(&names) < 0) {
         binder->diags->failed = true;
     }
-    if (strcmp(pair->key, selector_key_to_string(SELECTOR_APP)) == 0) {
-        report_error(binder->diags, pair->key_at, path, "an app cannot be told by apps (legal here: %s)",
+    enum selector_key key;
+    if (keys_find_selector_key(pair->key, &key)) {
+        report_error(binder->diags, pair->key_at, path, "%s (legal here: %s)",
+                     key == SELECTOR_APP ? "an app cannot be told by apps" : "an app is who connects, not what it runs",
                      strbuf_str(&names));
     } else if (suggestion.best) {
         report_error(binder->diags, pair->key_at, path, "unknown key; did you mean \"%s\"?", suggestion.best);
@@ -288,7 +280,7 @@ static void keys_report_selector_key(struct binder *binder, const struct yaml_pa
 }
 
 static int keys_add_clause(struct binder *binder, const struct field *field, const struct yaml_node *map,
-                           const struct path *path, bool with_app, struct selector *selector) {
+                           const struct path *path, bool for_app, struct selector *selector) {
     if (map->is_bad) {
         return 0;
     }
@@ -304,8 +296,8 @@ static int keys_add_clause(struct binder *binder, const struct field *field, con
         const struct yaml_node *value = pair->value;
         struct path pair_path = {.parent = path, .name = pair->key};
         enum selector_key key;
-        if (!keys_find_selector_key(pair->key, with_app, &key)) {
-            keys_report_selector_key(binder, pair, &pair_path, with_app);
+        if (!keys_find_selector_key(pair->key, &key) || !keys_is_legal_selector_key(key, for_app)) {
+            keys_report_selector_key(binder, pair, &pair_path, for_app);
             continue;
         }
         if (value->is_bad || value->kind != NODE_LIST) {
@@ -313,8 +305,8 @@ static int keys_add_clause(struct binder *binder, const struct field *field, con
             continue;
         }
         if (value->n_items == 0) {
-            report_error(binder->diags, value->at, &pair_path, "is an empty list (write %s: worker, or leave it out)",
-                         pair->key);
+            report_error(binder->diags, value->at, &pair_path, "is an empty list (write %s: %s, or leave it out)",
+                         pair->key, keys_example(key));
         }
         for (size_t j = 0; j < value->n_items && r == 0; j++) {
             r = keys_add_text(binder, value->items[j], &pair_path, key, selector);
@@ -324,13 +316,13 @@ static int keys_add_clause(struct binder *binder, const struct field *field, con
 }
 
 static int keys_parse_clauses(struct binder *binder, const struct field *field, const struct yaml_node *node,
-                              const struct path *path, bool with_app, struct selector **member) {
+                              const struct path *path, bool for_app, struct selector **member) {
     struct selector *selector = *member = selector_new();
     if (!selector) {
         return -ENOMEM;
     }
     if (node->kind != NODE_LIST) {
-        return keys_add_clause(binder, field, node, path, with_app, selector);
+        return keys_add_clause(binder, field, node, path, for_app, selector);
     }
     if (node->n_items == 0) {
         report_error(binder->diags, node->at, path, "is an empty list (write %s: %s%s)", field->name, field->example,
@@ -338,19 +330,19 @@ static int keys_parse_clauses(struct binder *binder, const struct field *field, 
     }
     int r = 0;
     for (size_t i = 0; i < node->n_items && r == 0; i++) {
-        r = keys_add_clause(binder, field, node->items[i], path, with_app, selector);
+        r = keys_add_clause(binder, field, node->items[i], path, for_app, selector);
     }
     return r;
 }
 
 int keys_parse_selector(struct binder *binder, const struct field *field, const struct yaml_node *node,
                         const struct path *path, void *member) {
-    return keys_parse_clauses(binder, field, node, path, true, member);
+    return keys_parse_clauses(binder, field, node, path, false, member);
 }
 
 int keys_parse_app_selector(struct binder *binder, const struct field *field, const struct yaml_node *node,
                             const struct path *path, void *member) {
-    return keys_parse_clauses(binder, field, node, path, false, member);
+    return keys_parse_clauses(binder, field, node, path, true, member);
 }
 
 // Every text of a is one of b. A single text counts as a list of one.

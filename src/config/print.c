@@ -184,7 +184,10 @@ static void print_builtin_names(struct strbuf *sb, unsigned depth) {
 static void print_field(struct strbuf *sb, const struct field *field, const struct yaml_node *node, unsigned depth) {
     bool is_map = field->type == FIELD_SECTION || field->type == FIELD_ENTRIES;
     print_indent(sb, depth);
-    if (!node && !field->fallback && !is_map) {
+    // An empty `when:` would be a mistake: what has no defaults is a comment.
+    bool has_nothing =
+        !node && (is_map ? field->type == FIELD_SECTION && !section_has_defaults(field->section) : !field->fallback);
+    if (has_nothing) {
         strbuf_addf(sb, "# %s is not set: %s\n", field->name, field->help);
         return;
     }

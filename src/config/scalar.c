@@ -11,6 +11,8 @@
 #include "util/macro.h"
 #include "util/strbuf.h"
 
+#define SCALAR_MAX_PERCENT_DIGITS 9
+
 static bool scalar_is_digit(char c) {
     return c >= '0' && c <= '9';
 }
@@ -167,6 +169,29 @@ enum integer_result scalar_integer(const char *text, int64_t min, int64_t max, i
     }
     *ret = value;
     return INTEGER_OK;
+}
+
+enum percent_result scalar_percent(const char *text, int64_t min, int64_t max, int64_t *ret) {
+    char digits[SCALAR_MAX_PERCENT_DIGITS + 1];
+    size_t len = strspn(text, "0123456789");
+    bool has_sign = text[len] == '%' && text[len + 1] == '\0';
+    if (len == 0 || (text[len] != '\0' && !has_sign)) {
+        return PERCENT_NOT_WHOLE;
+    }
+    if (len > SCALAR_MAX_PERCENT_DIGITS) {
+        return PERCENT_OUT_OF_RANGE;
+    }
+    memcpy(digits, text, len);
+    digits[len] = '\0';
+    switch (scalar_integer(digits, min, max, ret)) {
+    case INTEGER_OK:
+        return has_sign ? PERCENT_OK : PERCENT_NO_SIGN;
+    case INTEGER_NOT_A_NUMBER:
+        return PERCENT_NOT_WHOLE;
+    case INTEGER_OUT_OF_RANGE:
+        break;
+    }
+    return PERCENT_OUT_OF_RANGE;
 }
 
 bool scalar_is_name(const char *text) {

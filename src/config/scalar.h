@@ -33,6 +33,10 @@ bool scalar_bool(const char *text, bool *ret); // "true" and "false" alone
 enum integer_result { INTEGER_OK, INTEGER_NOT_A_NUMBER, INTEGER_OUT_OF_RANGE };
 enum integer_result scalar_integer(const char *text, int64_t min, int64_t max, int64_t *ret); // decimal digits alone
 
+enum percent_result { PERCENT_OK, PERCENT_NOT_WHOLE, PERCENT_NO_SIGN, PERCENT_OUT_OF_RANGE };
+// "80%": a whole number and the sign. NO_SIGN: the number alone; *ret is set, too.
+enum percent_result scalar_percent(const char *text, int64_t min, int64_t max, int64_t *ret);
+
 // Names of apps, rules and targets: 1 to NAME_MAX_LENGTH of A-Z a-z 0-9 _ . -, beginning with a letter, a digit or _.
 #define NAME_MAX_LENGTH 63
 bool scalar_is_name(const char *text);

@@ -26,11 +26,28 @@ const struct field *section_find(const struct section *section, const char *name
     return NULL;
 }
 
-static void schema_add_words(struct strbuf *sb, const struct field *field) {
-    for (unsigned i = 0; i < field->n_words; i++) {
-        strbuf_add(sb, i == 0 ? "" : i + 1 == field->n_words ? " or " : ", ");
-        strbuf_add(sb, field->word(i));
+bool section_has_defaults(const struct section *section) {
+    for (size_t i = 0; i < section->n_fields; i++) {
+        const struct field *field = &section->fields[i];
+        if (field->fallback || (field->section && section_has_defaults(field->section))) {
+            return true;
+        }
     }
+    return false;
+}
+
+static void schema_add_words(struct strbuf *sb, const struct field *field) {
+    const char *last = "";
+    const char *separator = "";
+    for (unsigned i = 0; i < field->n_words; i++) {
+        const char *word = field->word(i);
+        if (word && last[0]) {
+            strbuf_addf(sb, "%s%s", separator, last);
+            separator = ", ";
+        }
+        last = word ? word : last;
+    }
+    strbuf_addf(sb, "%s%s", separator[0] ? " or " : "", last);
 }
 
 static void schema_add_range(struct strbuf *sb, const struct field *field) {
@@ -42,7 +59,8 @@ static void schema_add_range(struct strbuf *sb, const struct field *field) {
         strbuf_add(sb, " to ");
         usec_render_exact(sb, field->max);
     } else {
-        strbuf_addf(sb, "%" PRIu64 " to %" PRIu64, field->min, field->max);
+        const char *sign = field->type == FIELD_PERCENT ? "%" : "";
+        strbuf_addf(sb, "%" PRIu64 "%s to %" PRIu64 "%s", field->min, sign, field->max, sign);
     }
 }
 
@@ -54,6 +72,8 @@ static const char *schema_kind_wanted(const struct field *field) {
         return "a duration";
     case FIELD_INTEGER:
         return "a number";
+    case FIELD_PERCENT:
+        return "a percentage";
     case FIELD_ENUM:
         return "one word";
     case FIELD_TEXT:
@@ -197,24 +217,57 @@ static int schema_bind_integer(struct binder *binder, const struct field *field,
     return 0;
 }
 
-static int schema_bind_enum(struct binder *binder, const struct field *field, const struct yaml_node *node,
-                            const struct path *path, void *member) {
+static int schema_bind_percent(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                               const struct path *path, void *member) {
+    int64_t value;
+    switch (scalar_percent(node->text, (int64_t)field->min, (int64_t)field->max, &value)) {
+    case PERCENT_OK:
+        memcpy(member, &value, sizeof(value));
+        break;
+    case PERCENT_NO_SIGN:
+        report_error(binder->diags, node->at, path, "%s has no unit (write %" PRId64 "%%)",
+                     report_quote(binder->diags, node->text).text, value);
+        break;
+    case PERCENT_NOT_WHOLE:
+        schema_report_range(binder, field, node, path, "is not a whole percentage");
+        break;
+    case PERCENT_OUT_OF_RANGE:
+        schema_report_range(binder, field, node, path, "is out of range");
+        break;
+    }
+    return 0;
+}
+
+bool schema_find_word(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                      const struct path *path, unsigned *ret) {
     struct suggestion suggestion = {.word = node->text};
     for (unsigned i = 0; i < field->n_words; i++) {
-        if (strcmp(field->word(i), node->text) == 0) {
-            memcpy(member, &i, sizeof(i));
-            return 0;
+        const char *word = field->word(i);
+        if (word && strcmp(word, node->text) == 0) {
+            *ret = i;
+            return true;
         }
-        suggestion_offer(&suggestion, field->word(i));
+        if (word) {
+            suggestion_offer(&suggestion, word);
+        }
     }
     CLEANUP(strbuf_deinit) struct strbuf words = STRBUF_EMPTY;
     schema_add_words(&words, field);
     if (strbuf_error(&words) < 0) {
-        return -ENOMEM;
+        binder->diags->failed = true;
     }
     report_error(binder->diags, node->at, path, "%s is unknown%s%s%s (write %s)",
                  report_quote(binder->diags, node->text).text, suggestion.best ? "; did you mean \"" : "",
                  suggestion.best ? suggestion.best : "", suggestion.best ? "\"?" : "", strbuf_str(&words));
+    return false;
+}
+
+static int schema_bind_enum(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                            const struct path *path, void *member) {
+    unsigned value;
+    if (schema_find_word(binder, field, node, path, &value)) {
+        memcpy(member, &value, sizeof(value));
+    }
     return 0;
 }
 
@@ -269,7 +322,7 @@ static int schema_bind_entries(struct binder *binder, const struct field *field,
 }
 
 static int schema_bind_map(struct binder *binder, const struct field *field, const struct yaml_pair *pair,
-                           const struct path *path) {
+                           const struct path *path, void *member) {
     // A section with all its lines commented out is an empty one.
     if (!pair->value->is_null && pair->value->kind != NODE_MAP) {
         schema_report_kind(binder, field, pair->value, path);
@@ -278,7 +331,7 @@ static int schema_bind_map(struct binder *binder, const struct field *field, con
     if (field->type == FIELD_ENTRIES) {
         return schema_bind_entries(binder, field, pair->value, path);
     }
-    void *base = field->section->open(binder->config, field->name);
+    void *base = field->section->open ? field->section->open(binder->config, field->name) : member;
     return base ? schema_bind_section(binder, field->section, base, pair, path) : -ENOMEM;
 }
 
@@ -292,7 +345,7 @@ static int schema_bind_field(struct binder *binder, const struct field *field, v
         return 0;
     }
     if (field->type == FIELD_SECTION || field->type == FIELD_ENTRIES) {
-        return schema_bind_map(binder, field, pair, &path);
+        return schema_bind_map(binder, field, pair, &path, member);
     }
     if (field->type == FIELD_CUSTOM) {
         return field->parse(binder, field, node, &path, member);
@@ -308,6 +361,8 @@ static int schema_bind_field(struct binder *binder, const struct field *field, v
         return schema_bind_duration(binder, field, node, &path, member);
     case FIELD_INTEGER:
         return schema_bind_integer(binder, field, node, &path, member);
+    case FIELD_PERCENT:
+        return schema_bind_percent(binder, field, node, &path, member);
     case FIELD_ENUM:
         return schema_bind_enum(binder, field, node, &path, member);
     case FIELD_TEXT:

@@ -27,6 +27,7 @@ enum field_type {
     FIELD_BOOL,     // bool
     FIELD_DURATION, // usec_t in min..max
     FIELD_INTEGER,  // int64_t in min..max, or `zero`
+    FIELD_PERCENT,  // int64_t in min..max
     FIELD_ENUM,     // an enum of n_words values from 0
     FIELD_TEXT,     // char *, owned by the struct; never empty
     FIELD_CUSTOM,   // what parse() makes of it
@@ -46,8 +47,8 @@ struct field {
     size_t offset;          // of the member in the struct that the section's open() returns
     const char *fallback;   // the default, as a file would write it; NULL: the member stays as open() made it
     uint64_t min, max;
-    const char *zero; // FIELD_INTEGER: the word that stands for 0
-    const char *(*word)(unsigned value);
+    const char *zero;                    // FIELD_INTEGER: the word that stands for 0
+    const char *(*word)(unsigned value); // NULL: this value cannot be written here
     unsigned n_words;
     // 0 or -ENOMEM; mistakes are reported. The node is not bad, and may be of any kind or null.
     const char *kind; // for schema_report_kind(): "a list of states"
@@ -61,7 +62,8 @@ struct field {
 struct section {
     const struct field *fields;
     size_t n_fields;
-    // The struct that the fields live in; for entries a new one of that name. NULL: out of memory.
+    // The struct that the fields live in; for entries a new one of that name. NULL: out of memory. A section without
+    // open() lives in the struct around it, at the offset of its field.
     void *(*open)(struct config *config, const char *name);
     // Checks across keys; entry->value is the map. NULL: none. 0 or -ENOMEM.
     int (*finish)(struct binder *binder, void *base, const struct yaml_pair *entry, const struct path *path);
@@ -71,6 +73,13 @@ const struct field *section_find(const struct section *section, const char *name
 
 // Fills what root describes. Mistakes go to the diagnostics; 0 or -ENOMEM.
 int schema_bind(struct binder *binder, const struct section *root);
+
+// Whether anything holds when the section is not written.
+bool section_has_defaults(const struct section *section);
+
+// Which of the field's words the text is; false: none, and that has been reported.
+bool schema_find_word(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                      const struct path *path, unsigned *ret);
 
 // Reports a value of the wrong kind, or none at all, and what to write instead; never the value.
 void schema_report_kind(struct binder *binder, const struct field *field, const struct yaml_node *node,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 
-// Every key of a pgvigil file: one row each. A new key needs a row here, an entry in the manual page and in
-// conf/pgvigil.yaml, and a bad case in tests/config.
+// Every key of a pgvigil file: one row each, those of rules and alarms in tables_rules.c. A new key needs a row here,
+// an entry in the manual page and in conf/pgvigil.yaml, and a bad case in tests/config.
 
 #include "tables.h"
 
@@ -11,19 +11,12 @@
 
 #include "util/macro.h"
 
-#define TABLES_MAX_SESSIONS 262143 // PostgreSQL's own limit of backends
 #define TABLES_MAX_ACTIONS 1000000
+#define TABLES_MAX_ROUNDS 1000
+#define TABLES_PRESSURE_POLL_INTERVAL USEC_PER_SEC // at most poll_interval
 #define TABLES_MAX_QUERY_TEXT 1024
 
 // Tables need functions of one type.
-static const char *tables_action(unsigned value) {
-    return action_to_string((enum action)value);
-}
-
-static const char *tables_session_time(unsigned value) {
-    return session_time_to_string((enum session_time)value);
-}
-
 static const char *tables_event_level(unsigned value) {
     return event_level_to_string((enum event_level)value);
 }
@@ -72,6 +65,15 @@ static int tables_finish_target(struct binder *binder, void *base, const struct 
         report_error(binder->diags, pair->value->at, &pair_path,
                      "not an absolute path (write password_file: /run/secrets/pgvigil_password)");
     }
+    const struct yaml_pair *pressure = yaml_node_find(entry->value, "pressure_poll_interval");
+    if (!pressure) {
+        target->pressure_poll_interval = MIN(TABLES_PRESSURE_POLL_INTERVAL, target->poll_interval);
+    } else if (target->poll_interval > 0 && target->pressure_poll_interval > target->poll_interval) {
+        struct path pair_path = {.parent = path, .name = pressure->key};
+        report_error(binder->diags, pressure->value->at, &pair_path,
+                     "longer than poll_interval, so that the server would be asked less often under pressure (write a "
+                     "shorter time, or leave it out)");
+    }
     return 0;
 }
 
@@ -95,6 +97,20 @@ static const struct field target_fields[] = {
      .min = 100 * USEC_PER_MSEC,
      .max = USEC_PER_HOUR,
      .help = "How often the server is asked who is connected."},
+    {.name = "pressure_poll_interval",
+     .type = FIELD_DURATION,
+     .offset = offsetof(struct target_config, pressure_poll_interval), // unless written: see tables_finish_target()
+     .min = 100 * USEC_PER_MSEC,
+     .max = USEC_PER_HOUR,
+     .example = "1s",
+     .help = "The same under pressure: usage at or above pressure_at, or slots that fill fast; 1s unless written."},
+    {.name = "pressure_at",
+     .type = FIELD_PERCENT,
+     .offset = offsetof(struct target_config, pressure_at),
+     .fallback = "80%",
+     .min = 1,
+     .max = 100,
+     .help = "From which part of the usable slots on the server is under pressure."},
     {.name = "connect_timeout",
      .type = FIELD_DURATION,
      .offset = offsetof(struct target_config, connect_timeout),
@@ -229,128 +245,34 @@ static const struct section protect_section = {
     .open = tables_open_protect,
 };
 
-// --- timeouts --------------------------------------------------------------------------------------------------------
-
-static void *tables_open_timeout(struct config *config, const char *name) {
-    return policy_add_timeout(config->policy, name);
-}
-
-static void tables_check_timeout_keys(struct binder *binder, const struct timeout *timeout,
-                                      const struct yaml_pair *entry, const struct path *path) {
-    const struct yaml_pair *action = yaml_node_find(entry->value, "action");
-    const struct yaml_pair *since = yaml_node_find(entry->value, "since");
-    const unsigned active = SESSION_STATE_BIT(SESSION_STATE_ACTIVE);
-    // No state: that mistake has been reported.
-    if (timeout->state == 0) {
-        return;
-    }
-    if (timeout->action == ACTION_CANCEL && (timeout->any || timeout->state != active)) {
-        struct path action_path = {.parent = path, .name = "action"};
-        report_error(binder->diags, action->value->at, &action_path,
-                     "cancel ends running queries and does nothing to other sessions (write state: active, or action: "
-                     "terminate)");
-    }
-    if (timeout->keep > 0 && timeout->action != ACTION_TERMINATE) {
-        struct path keep_path = {.parent = path, .name = "keep"};
-        report_error(binder->diags, yaml_node_find(entry->value, "keep")->value->at, &keep_path,
-                     "no connection is ended by this rule, so that there is none to keep (write action: terminate, or "
-                     "leave keep out)");
-    }
-    if (timeout->has_since && timeout->since == SESSION_TIME_XACT_START &&
-        timeout->state == SESSION_STATE_BIT(SESSION_STATE_IDLE)) {
-        struct path since_path = {.parent = path, .name = "since"};
-        report_warning(binder->diags, since->value->at, &since_path,
-                       "an idle session is in no transaction, so that this rule never matches (write since: "
-                       "state_change, or state: idle in transaction)");
-    }
-}
-
-static int tables_finish_timeout(struct binder *binder, void *base, const struct yaml_pair *entry,
-                                 const struct path *path) {
-    struct timeout *timeout = base;
-    timeout->has_since = yaml_node_find(entry->value, "since") != NULL;
-    tables_check_timeout_keys(binder, timeout, entry, path);
-    // `pause` takes the name of either.
-    const struct yaml_pair *targets = yaml_node_find(binder->root, "targets");
-    const struct yaml_pair *target = targets ? yaml_node_find(targets->value, entry->key) : NULL;
-    if (target) {
-        report_error(binder->diags, entry->key_at, path, "a target has this name at line %u (write another name)",
-                     target->key_at.line);
-    }
-    return 0;
-}
-
-static const struct field timeout_fields[] = {
-    {.name = "state",
-     .type = FIELD_CUSTOM,
-     .required = true,
-     .offset = 0,
-     .kind = "a state or a list of states",
-     .parse = keys_parse_state,
-     .example = "idle",
-     .help = "The state, or list of states, as in pg_stat_activity; any covers them all."},
-    {.name = "since",
-     .type = FIELD_ENUM,
-     .offset = offsetof(struct timeout, since),
-     .word = tables_session_time,
-     .n_words = N_SESSION_TIMES,
-     .help = "The column that the time is measured from; state_change unless written, query_start while active."},
-    {.name = "after",
-     .type = FIELD_DURATION,
-     .required = true,
-     .offset = offsetof(struct timeout, after),
-     .min = 100 * USEC_PER_MSEC,
-     .max = 365 * USEC_PER_DAY,
-     .example = "10min",
-     .help = "How long a session may stay so."},
-    {.name = "match",
-     .type = FIELD_CUSTOM,
-     .offset = offsetof(struct timeout, match),
-     .kind = "a map or a list of maps",
-     .parse = keys_parse_selector,
-     .example = "{ app: worker }",
-     .help = "Whom the rule covers; without it every session that is not protected."},
-    {.name = "ignore",
-     .type = FIELD_CUSTOM,
-     .offset = offsetof(struct timeout, ignore),
-     .kind = "a map or a list of maps",
-     .parse = keys_parse_selector,
-     .example = "{ user: reporting }",
-     .help = "Whom the rule leaves alone; wins over match."},
-    {.name = "keep",
-     .type = FIELD_INTEGER,
-     .offset = offsetof(struct timeout, keep),
-     .fallback = "0",
-     .min = 0,
-     .max = TABLES_MAX_SESSIONS,
-     .help = "Leave every app at least this many connections on the server."},
-    {.name = "action",
-     .type = FIELD_ENUM,
-     .offset = offsetof(struct timeout, action),
-     .fallback = "terminate",
-     .word = tables_action,
-     .n_words = N_ACTIONS,
-     .help = "End the session, cancel its query (state: active only), or say so and do nothing."},
-    {.name = "enforce",
-     .type = FIELD_BOOL,
-     .offset = offsetof(struct timeout, enforce),
-     .fallback = "true",
-     .help = "False: only observe this rule."},
-};
-
-static const struct section timeout_section = {
-    .fields = timeout_fields,
-    .n_fields = ARRAY_SIZE(timeout_fields),
-    .open = tables_open_timeout,
-    .finish = tables_finish_timeout,
-};
-
 // --- limits and outputs ----------------------------------------------------------------------------------------------
 
 static void *tables_open_limits(struct config *config, const char *name) {
     (void)name;
     return &config->policy->limits;
 }
+
+static const struct field breaker_fields[] = {
+    {.name = "rounds",
+     .type = FIELD_INTEGER,
+     .offset = offsetof(struct limits, breaker_rounds),
+     .fallback = "3",
+     .min = 1,
+     .max = TABLES_MAX_ROUNDS,
+     .help = "After how many rounds in a row whose victims came back within 30s."},
+    {.name = "pause",
+     .type = FIELD_DURATION,
+     .offset = offsetof(struct limits, breaker_pause),
+     .fallback = "5min",
+     .min = USEC_PER_SEC,
+     .max = USEC_PER_HOUR,
+     .help = "For how long at first; doubled each time, up to 1h."},
+};
+
+static const struct section breaker_section = {
+    .fields = breaker_fields,
+    .n_fields = ARRAY_SIZE(breaker_fields),
+};
 
 static const struct field limits_fields[] = {
     {.name = "per_poll",
@@ -367,6 +289,24 @@ static const struct field limits_fields[] = {
      .min = 1,
      .max = TABLES_MAX_ACTIONS,
      .help = "How many sessions may be ended within any minute on a server."},
+    {.name = "pressure_per_minute",
+     .type = FIELD_INTEGER,
+     .offset = offsetof(struct limits, pressure_per_minute),
+     .fallback = "600",
+     .min = 1,
+     .max = TABLES_MAX_ACTIONS,
+     .help = "The same for quotas and rules with when.usage, while the server is under pressure."},
+    {.name = "share",
+     .type = FIELD_PERCENT,
+     .offset = offsetof(struct limits, share),
+     .fallback = "100%",
+     .min = 1,
+     .max = 100,
+     .help = "At most this part of what a rule's match covered a minute ago may be ended; 100% is off."},
+    {.name = "breaker",
+     .type = FIELD_SECTION,
+     .section = &breaker_section,
+     .help = "Suspends timeouts that do not help, as the clients come straight back."},
 };
 
 static const struct section limits_section = {
@@ -457,8 +397,13 @@ static const struct field root_fields[] = {
     {.name = "protect", .type = FIELD_SECTION, .section = &protect_section, .help = "Sessions that no rule ever ends."},
     {.name = "timeouts",
      .type = FIELD_ENTRIES,
-     .section = &timeout_section,
+     .section = &tables_timeout,
      .help = "Rules: end what has stayed in a state too long."},
+    {.name = "quotas",
+     .type = FIELD_ENTRIES,
+     .section = &tables_quota,
+     .help = "Rules: how many connections a group may hold."},
+    {.name = "alarms", .type = FIELD_ENTRIES, .section = &tables_alarm, .help = "What a person should know."},
     {.name = "limits",
      .type = FIELD_SECTION,
      .section = &limits_section,

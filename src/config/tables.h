@@ -6,10 +6,32 @@
 #include "schema.h"
 
 extern const struct section tables_root;
+// Of its rules, one entry each; tables_rules.c.
+extern const struct section tables_timeout;
+extern const struct section tables_quota;
+extern const struct section tables_alarm;
 
-// What tables.c's custom rows are read by; see field.parse.
+#define TABLES_MAX_SESSIONS 262143 // PostgreSQL's own limit of backends
+
+bool keys_is_text(const struct yaml_node *node);
+
+// What custom rows are read by; see field.parse.
 int keys_parse_state(struct binder *binder, const struct field *field, const struct yaml_node *node,
                      const struct path *path, void *member); // struct timeout
+int keys_parse_then(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                    const struct path *path, void *member); // bool
+int keys_parse_per(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                   const struct path *path, void *member); // unsigned: GROUP_KEY_BIT()s
+int keys_parse_max(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                   const struct path *path, void *member); // struct quota
+int keys_parse_evict(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                     const struct path *path, void *member); // struct quota
+// A threshold's value waits for keys_bind_threshold(), which knows the metric; here only its kind is looked at.
+int keys_parse_threshold(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                         const struct path *path, void *member);
+// False: reported.
+bool keys_bind_threshold(struct binder *binder, const struct yaml_node *node, const struct path *path,
+                         const struct alarm *alarm, int64_t *ret);
 int keys_parse_builtin(struct binder *binder, const struct field *field, const struct yaml_node *node,
                        const struct path *path, void *member); // struct protect
 int keys_parse_selector(struct binder *binder, const struct field *field, const struct yaml_node *node,

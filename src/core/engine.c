@@ -18,7 +18,9 @@ struct engine *engine_new(const char *target) {
     if (engine && policy) {
         engine->target = strdup(target);
         engine->next_serial = 1;
-        if (engine->target && snapshot_init(&engine->snapshot, engine->target) == 0) {
+        engine->leads = true;
+        if (engine->target && snapshot_init(&engine->snapshot, engine->target) == 0 &&
+            alarms_init(&engine->alarms, engine->target, &engine->snapshot) == 0) {
             // Without rules until the first policy comes: nothing to remember of any.
             if (origin_table_set_policy(&engine->snapshot.origins, policy) == 0) {
                 policy_unref(policy);
@@ -38,10 +40,21 @@ struct engine *engine_free(struct engine *engine) {
     pending_list_deinit(&engine->pendings);
     budget_deinit(&engine->budget);
     budget_deinit(&engine->budget_shadow);
+    alarms_deinit(&engine->alarms);
+    if (engine->rules) {
+        engine_free_rules(engine->rules, engine_n_rules(engine));
+    }
+    breakers_deinit(&engine->breakers, &engine->snapshot.origins);
     snapshot_deinit(&engine->snapshot);
     strbuf_deinit(&engine->text);
+    quota_count_deinit(&engine->quota_count);
+    engine_forget_texts(engine);
+    free(engine->texts);
     free(engine->candidates.items);
-    free(engine->rules);
+    free(engine->evictable.items);
+    free(engine->asleep);
+    free(engine->n_covered);
+    free(engine->blockings);
     free(engine->decisions);
     free(engine->intents);
     free(engine->events);
@@ -50,26 +63,6 @@ struct engine *engine_free(struct engine *engine) {
     free(engine->target);
     free(engine);
     return NULL;
-}
-
-const struct policy *engine_policy(const struct engine *engine) {
-    return engine->snapshot.origins.policy;
-}
-
-bool engine_enforces(const struct engine *engine, const struct timeout *timeout) {
-    return engine->enforce && engine_policy(engine)->enforce && timeout->enforce;
-}
-
-int engine_say(struct engine *engine, struct event event) {
-    int r = ARRAY_RESERVE(engine->events, engine->events_capacity, engine->result.n_events);
-    if (r < 0) {
-        return r;
-    }
-    event.used = (int64_t)snapshot_n_sessions(&engine->snapshot);
-    event.usable = server_facts_usable(&engine->snapshot.facts);
-    engine->events[engine->result.n_events++] = event;
-    engine->result.events = engine->events;
-    return 0;
 }
 
 // --- Looks ---------------------------------------------------------------------------------------------------------
@@ -96,8 +89,8 @@ static int engine_look_at(struct engine *engine, const struct session_id *id) {
     return r;
 }
 
-// When the next look is wanted: for who comes due, or for who should be gone by now. The second can wait a little for the
-// first, as the look spent on it would make whoever comes due right after it wait.
+// When the next look is wanted: for who comes due, or for who should be gone by now. The second can wait a little for
+// the first, as the look spent on it would make whoever comes due right after it wait.
 static usec_t engine_next_look(const struct engine *engine) {
     usec_t due = USEC_INFINITY, verify = USEC_INFINITY;
 
@@ -171,6 +164,24 @@ static int engine_say_jump(struct engine *engine, int64_t jump) {
     return engine_say(engine, event);
 }
 
+static int64_t engine_n_lingering(const struct engine *engine) {
+    int64_t n = 0;
+
+    for (size_t i = 0; i < engine->pendings.n_items; i++) {
+        n += engine->pendings.items[i]->state == PENDING_LINGERING;
+    }
+    return n;
+}
+
+static int engine_say_alarms(struct engine *engine) {
+    int r = alarms_tell(&engine->alarms);
+
+    for (size_t i = 0; r == 0 && i < engine->alarms.n_events; i++) {
+        r = engine_say(engine, engine->alarms.events[i]);
+    }
+    return r;
+}
+
 static int engine_take_scan(struct engine *engine, const struct scan *scan, usec_t now) {
     bool full = scan->kind == SCAN_FULL;
     struct snapshot_change change;
@@ -189,7 +200,13 @@ static int engine_take_scan(struct engine *engine, const struct scan *scan, usec
         r = engine_settle_by_scan(engine, full, now);
     }
     if (r == 0) {
+        r = engine_watch(engine, scan, change.restarted, now);
+    }
+    if (r == 0) {
         r = engine_decide(engine, full, now);
+    }
+    if (r == 0 && full) {
+        r = alarms_step(&engine->alarms, engine_n_lingering(engine), now);
     }
     if (r == 0) {
         engine_note_due(engine, scan);
@@ -197,36 +214,21 @@ static int engine_take_scan(struct engine *engine, const struct scan *scan, usec
     return r;
 }
 
-static int engine_take_policy(struct engine *engine, struct policy *policy, bool enforce) {
-    // A reconnect brings the same again: then nothing is forgotten.
-    if (policy == engine_policy(engine) && enforce == engine->enforce) {
-        return 0;
-    }
-    struct rule *rules = calloc(policy->n_timeouts + 1, sizeof(*rules));
-    if (!rules) {
-        return -ENOMEM;
-    }
-    int r = origin_table_set_policy(&engine->snapshot.origins, policy);
-    if (r < 0) {
-        free(rules);
-        return r;
-    }
-    free(engine->rules);
-    engine->rules = rules;
-    engine->enforce = enforce;
-    budget_deinit(&engine->budget_shadow);
-    snapshot_forget_notes(&engine->snapshot, 0);
-    for (struct session *s = engine->snapshot.sessions; s; s = s->hh.next) {
-        s->due_at = USEC_INFINITY; // the next full scan tells
-    }
-    return 0;
-}
-
 static void engine_abort(struct engine *engine, uint64_t first_serial) {
+    alarms_abort(&engine->alarms);
     engine_abort_acts(engine, first_serial);
+    engine_abort_watch(engine);
     snapshot_forget_notes(&engine->snapshot, engine->step);
     snapshot_lost(&engine->snapshot);
     engine->result = (struct engine_result){.look_at = USEC_INFINITY};
+}
+
+// Whether to poll at the pressure interval.
+static bool engine_is_pressed(const struct engine *engine) {
+    return engine->snapshot.complete &&
+           (engine->pressed ||
+            forecast_fills_fast(&engine->alarms.forecast, server_facts_usable(&engine->snapshot.facts),
+                                engine->poll_interval));
 }
 
 int engine_step(struct engine *engine, const struct engine_input *input, usec_t now, const struct engine_result **ret) {
@@ -234,7 +236,9 @@ int engine_step(struct engine *engine, const struct engine_input *input, usec_t 
     int r = 0;
 
     engine_forget_settled(engine);
+    alarms_begin(&engine->alarms);
     strbuf_clear(&engine->text);
+    engine_forget_texts(engine);
     engine->result = (struct engine_result){.look_at = USEC_INFINITY};
     engine->n_rows = 0;
     engine->step++;
@@ -249,11 +253,21 @@ int engine_step(struct engine *engine, const struct engine_input *input, usec_t 
         snapshot_lost(&engine->snapshot);
         break;
     case ENGINE_INPUT_POLICY:
-        r = engine_take_policy(engine, input->policy.policy, input->policy.enforce);
+        r = engine_take_policy(engine, input);
+        break;
+    case ENGINE_INPUT_LEADERSHIP:
+        engine->leads = input->leads;
+        break;
+    case ENGINE_INPUT_CONDITION:
+        r = alarms_set_builtin(&engine->alarms, ALARM_CONDITION(input->condition.condition), NULL,
+                               input->condition.holds, input->condition.detail, input->condition.hint);
         break;
     case ENGINE_INPUT_STOP:
         r = engine_stop(engine, now);
         break;
+    }
+    if (r == 0) {
+        r = engine_say_alarms(engine);
     }
     if (r == 0) {
         r = engine_plan_look(engine);
@@ -264,6 +278,7 @@ int engine_step(struct engine *engine, const struct engine_input *input, usec_t 
     }
     engine->result.decisions = engine->decisions;
     engine->result.intents = engine->intents;
+    engine->result.pressed = engine_is_pressed(engine);
     *ret = &engine->result;
     return 0;
 }
@@ -271,12 +286,15 @@ int engine_step(struct engine *engine, const struct engine_input *input, usec_t 
 int engine_summarize(const struct engine *engine, struct summary *ret) {
     const struct policy *policy = engine_policy(engine);
 
-    int r = summarize(&engine->snapshot, ret);
+    int r = summarize(&engine->snapshot, &engine->alarms, ret);
     if (r < 0) {
         return r;
     }
-    for (size_t i = 0; i < policy->n_timeouts; i++) {
-        ret->rules[i].enforce = engine_enforces(engine, &policy->timeouts[i]);
+    ret->leads = engine->leads;
+    for (size_t i = 0; i < engine_n_rules(engine); i++) {
+        ret->rules[i].enforce =
+            engine_enforces(engine, i < policy->n_timeouts ? policy->timeouts[i].enforce
+                                                           : policy->quotas[i - policy->n_timeouts].enforce);
         summary_rule_set_counts(&ret->rules[i], &engine->rules[i].counts);
     }
     return 0;

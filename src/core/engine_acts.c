@@ -5,6 +5,7 @@
 
 #include "engine_impl.h"
 #include "util/array.h"
+#include "util/macro.h"
 
 void engine_forget_settled(struct engine *engine) {
     for (size_t i = 0; i < engine->settled.n_items; i++) {
@@ -62,6 +63,47 @@ static const char *engine_denied_hint(const struct pending *pending) {
                : "GRANT pg_signal_backend to the role of pgvigil";
 }
 
+// The rule as it stands now; GUARD_NO_RULE: it is no more what it was when it decided.
+static size_t engine_rule_of(const struct engine *engine, const struct pending *pending) {
+    const struct policy *policy = engine_policy(engine), *before = pending->policy;
+    size_t rule = pending->decision.rule_index;
+
+    if (before == policy || rule >= before->n_timeouts) {
+        return before == policy ? rule : GUARD_NO_RULE;
+    }
+    for (size_t i = 0; i < policy->n_timeouts; i++) {
+        if (policy_timeout_is_same(before, rule, policy, i)) {
+            return i;
+        }
+    }
+    return GUARD_NO_RULE;
+}
+
+static int engine_signalled(struct engine *engine, struct pending *pending, usec_t now) {
+    struct session *session = snapshot_find(&engine->snapshot, &pending->decision.session.id);
+
+    if (pending->decision.action == ACTION_TERMINATE) {
+        int r = session ? breakers_add_victim(&engine->breakers, &engine->snapshot.origins, pending->decision.rule,
+                                              session->origin, now)
+                        : 0;
+        if (r < 0) {
+            return r;
+        }
+        pending_signalled(pending, now);
+        forecast_note_ended(&engine->alarms.forecast);
+        return 0;
+    }
+    pending_signalled(pending, now);
+    engine_release(engine, pending, 0);
+    size_t rule = engine_rule_of(engine, pending);
+    if (session && rule != GUARD_NO_RULE && engine_policy(engine)->timeouts[rule].has_then) {
+        session->escalate_rule = rule;
+        session->escalate_at = usec_add(now, engine_policy(engine)->timeouts[rule].grace);
+        session->due_at = MIN(session->due_at, session->escalate_at);
+    }
+    return 0;
+}
+
 // What the answer to the guarded statement means for its decision.
 int engine_take_act(struct engine *engine, const struct engine_input *input, usec_t now) {
     static const struct {
@@ -83,11 +125,7 @@ int engine_take_act(struct engine *engine, const struct engine_input *input, use
     }
     switch (input->act.result) {
     case ACT_SIGNALLED:
-        pending_signalled(pending, now);
-        if (pending->decision.action == ACTION_CANCEL) {
-            engine_release(engine, pending, 0);
-        }
-        return 0;
+        return engine_signalled(engine, pending, now);
     case ACT_UNKNOWN:
         pending->state = PENDING_UNKNOWN;
         pending->unsure = true;

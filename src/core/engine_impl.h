@@ -1,33 +1,62 @@
 // SPDX-License-Identifier: PostgreSQL
 #pragma once
 
-// The engine's memory, shared by the three files that make it: engine.c (the step, looks), engine_rules.c (the passes
-// of the rules), engine_acts.c (what became of earlier decisions).
+// The engine's memory, shared by the files that make it: engine.c (the step, looks), engine_watch.c (what the rules go
+// by besides single sessions), engine_decide.c, engine_quotas.c and engine_rules.c (the passes of the rules, from the
+// whole to the single session), engine_acts.c (what became of earlier decisions), engine_policy.c (a change of policy,
+// and a look at what it would do).
 
+#include "alarm.h"
+#include "breaker.h"
 #include "core/engine.h"
 #include "guard.h"
 #include "pending.h"
+#include "quota.h"
 #include "snapshot.h"
 #include "summarize.h"
 #include "timeout.h"
 #include "util/strbuf.h"
 
-// What is remembered of one rule while the policy stays.
+#define ENGINE_COVERS_NOBODY_AFTER USEC_PER_HOUR // a rule that never covered a session in this time says so
+
+// What is remembered of one rule for as long as it stays as it is.
 struct rule {
     struct rule_counts counts;
     int64_t held_said[N_HELD_REASONS_]; // the count that the last held_back event told; 0: none, or it has ended since
     usec_t held_said_at[N_HELD_REASONS_];
     bool held_ever[N_HELD_REASONS_];
+    bool armed;                 // `when: usage`
+    struct quota_group *groups; // of a quota: those over it
+    struct covered covered;     // for `share`; counted only while that is less than 100 %
+    bool is_watched;            // since watched_since: by full scans
+    usec_t watched_since;
+    bool covered_ever;
+    uint64_t nobody_told; // the step that said that it covers nobody; 0: none
+};
+
+// That one session waits for a lock of another.
+struct blocking {
+    int64_t holder; // pids
+    int64_t waiter;
 };
 
 struct engine {
     char *target;
     struct snapshot snapshot;
+    struct alarms alarms;
     bool enforce; // the target's part
+    bool leads;
+    bool preview;        // ask what the rules would do, without limits and timers
+    int64_t pressure_at; // 0: never
+    usec_t poll_interval;
+    bool has_full; // a full scan has come, at full_at
+    usec_t full_at;
+    bool pressed; // at that scan
+    struct breakers breakers;
     struct budget budget;
     struct budget budget_shadow;
     struct pending_list pendings;
-    struct rule *rules; // one for each timeout
+    struct rule *rules; // one for each timeout and then each quota
     uint64_t step;
     uint64_t next_serial;
     usec_t look_not_before;
@@ -35,6 +64,16 @@ struct engine {
 
     // Reused from step to step.
     struct candidate_list candidates;
+    struct candidate_list evictable;
+    struct quota_count quota_count;
+    uint64_t *asleep;           // bit i: rule i does not speak in this step; as many words as an origin's covers
+    int64_t *n_covered;         // by rule
+    struct blocking *blockings; // of the latest full scan: by holder, then waiter
+    size_t n_blockings;
+    size_t blockings_capacity;
+    char **texts; // that this step's events and decisions point to
+    size_t n_texts;
+    size_t texts_capacity;
     struct pending_list settled; // kept until the next step: events borrow from them
     struct strbuf text;
     struct decision *decisions;
@@ -51,14 +90,33 @@ struct engine {
     struct engine_result result;
 };
 
+// engine_base.c
 const struct policy *engine_policy(const struct engine *engine);
-bool engine_enforces(const struct engine *engine, const struct timeout *timeout);
+size_t engine_n_rules(const struct engine *engine);
+// What a rule that is itself enforced does now: acts, or observes.
+bool engine_enforces(const struct engine *engine, bool rule_enforce);
 
 // Adds to the step's events. 0 or -ENOMEM.
 int engine_say(struct engine *engine, struct event event);
+// Takes the text over until the next step; NULL: out of memory.
+const char *engine_keep(struct engine *engine, struct strbuf *text);
+void engine_forget_texts(struct engine *engine);
 
-// engine_rules.c: lets the rules speak on the scan just taken in.
+// engine_watch.c: pressure, tiers, who blocks whom, whom rules cover, breakers; before the rules speak. `scan` is what
+// was just taken in. 0 or -ENOMEM.
+int engine_watch(struct engine *engine, const struct scan *scan, bool restarted, usec_t now);
+usec_t engine_gap_after(const struct engine *engine); // without a full scan for so long: a gap
+void engine_arm(struct engine *engine, bool full);    // engine_preview() needs no more of it
+// The pids of the sessions that it holds up: "4711, 4712 and 3 more"; NULL in *ret: nobody. 0 or -ENOMEM.
+int engine_blocked_text(struct engine *engine, const struct session *session, const char **ret);
+void engine_abort_watch(struct engine *engine); // what the step said reaches nobody
+
+// engine_decide.c: lets the rules speak on the scan just taken in.
 int engine_decide(struct engine *engine, bool full, usec_t now);
+
+// engine_policy.c
+int engine_take_policy(struct engine *engine, const struct engine_input *input);
+void engine_free_rules(struct rule *rules, size_t n);
 
 // engine_acts.c
 int engine_take_act(struct engine *engine, const struct engine_input *input, usec_t now);

@@ -1,57 +1,141 @@
 // SPDX-License-Identifier: PostgreSQL
 //
-// The rules speak in two passes over the same candidates. The first acts: only enforcing rules, their claims and their
-// budgets. The second tells what observe mode reports: every rule counts as enforced, with claims and budgets of its
-// own. A rule that only observes thus never disarms one that acts, and what it reports is what it would have done.
+// One rule and one candidate at a time: what forbids it, what it becomes (a decision, a report, nothing), and what each
+// of the two passes of engine_decide.c makes of that.
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
-#include "engine_impl.h"
+#include "engine_turn.h"
 #include "util/array.h"
+#include "util/macro.h"
+
+struct terms engine_terms(const struct engine *engine, size_t rule) {
+    const struct policy *policy = engine_policy(engine);
+
+    if (rule >= policy->n_timeouts) {
+        const struct quota *quota = &policy->quotas[rule - policy->n_timeouts];
+        return (struct terms){
+            .rule = rule,
+            .name = quota->name,
+            .action = quota->action,
+            .is_quota = true,
+            .acts = quota->action != ACTION_LOG && engine_enforces(engine, quota->enforce),
+            .pressure = true,
+        };
+    }
+    const struct timeout *timeout = &policy->timeouts[rule];
+    return (struct terms){
+        .rule = rule,
+        .name = timeout->name,
+        .action = timeout->action,
+        .acts = timeout->action != ACTION_LOG && engine_enforces(engine, timeout->enforce),
+        .pressure = timeout->when.has_usage,
+        .keep = timeout->keep,
+    };
+}
+
+void turn_begin_rule(const struct engine *engine, struct turn *turn, size_t rule) {
+    const struct policy *policy = engine_policy(engine);
+    const struct when *when = rule < policy->n_timeouts ? &policy->timeouts[rule].when : NULL;
+
+    turn->terms = engine_terms(engine, rule);
+    turn->over = NULL;
+    turn->share_left = covered_share(&engine->rules[rule].covered, policy->limits.share);
+    if (turn->share_left != LIMIT_NONE) {
+        turn->share_left -= budget_spent_by(turn->budget, rule);
+    }
+    turn->wanted = LIMIT_NONE;
+    if (when && when->has_usage) {
+        turn->wanted = turn->n_living - server_facts_usable(&engine->snapshot.facts) * when->until / 100;
+    }
+}
+
+static bool turn_has_pressure(const struct engine *engine, const struct turn *turn) {
+    return turn->terms.pressure && engine->pressed;
+}
 
 // The states that the guard still tests; 0: none. What is measured from the start of the query is that query: it must
-// still run, whatever else the rule names.
-static unsigned engine_tested_states(const struct timeout *timeout, const struct session *session) {
+// still run, whatever else the rule names. A victim of a quota was chosen for its state.
+static unsigned engine_tested_states(const struct engine *engine, const struct candidate *candidate) {
+    const struct policy *policy = engine_policy(engine);
+    const struct session *session = candidate->session;
+
+    if (candidate->rule >= policy->n_timeouts) {
+        return SESSION_STATE_BIT(session->state);
+    }
+    const struct timeout *timeout = &policy->timeouts[candidate->rule];
     if (!timeout->has_since && timeout_time(timeout, session->state) == SESSION_TIME_QUERY_START) {
         return SESSION_STATE_BIT(session->state);
     }
     return timeout->any ? 0 : timeout->state;
 }
 
-static struct decision engine_make_decision(const struct engine *engine, const struct candidate *candidate) {
+// A cancel, and what follows it, is for that query alone; and what was decided by the query's text is for that text.
+static bool engine_tests_query(const struct engine *engine, const struct candidate *candidate) {
     const struct policy *policy = engine_policy(engine);
-    const struct timeout *timeout = &policy->timeouts[candidate->rule];
+
+    return (candidate->rule < policy->n_timeouts && policy->timeouts[candidate->rule].action == ACTION_CANCEL) ||
+           origin_asks_query(&engine->snapshot.origins, candidate->rule) || candidate->session->origin->may_protect;
+}
+
+static int engine_make_decision(struct engine *engine, const struct turn *turn, const struct candidate *candidate,
+                                enum action action, struct decision *ret) {
+    const struct policy *policy = engine_policy(engine);
+    const struct timeout *timeout = turn->terms.is_quota ? NULL : &policy->timeouts[candidate->rule];
     const struct session *session = candidate->session;
     struct decision decision = {
-        .action = timeout->action,
-        .rule = timeout->name,
+        .action = action,
+        .rule = turn->terms.name,
         .rule_index = candidate->rule,
         .app = session->origin->group->label,
         .session = session_to_row(session),
         .observed = candidate->age,
-        .limit = timeout->after,
+        .limit = timeout ? timeout->after : USEC_INFINITY,
+        .group = turn->over ? turn->over->group->label : NULL,
+        .held = turn->over ? turn->over->held : EVENT_NUMBER_NONE,
+        .allowed = turn->over
+                       ? quota_allowed(&policy->quotas[candidate->rule - policy->n_timeouts], &engine->snapshot.facts)
+                       : EVENT_NUMBER_NONE,
+        .n_blocked = EVENT_NUMBER_NONE,
+        .by_usage = timeout && timeout->when.has_usage,
     };
 
+    if (timeout && timeout->when.blocks > 0) {
+        decision.n_blocked = (int64_t)session->n_blocks;
+        int r = engine_blocked_text(engine, session, &decision.blocked);
+        if (r < 0) {
+            return r;
+        }
+    }
     decision.test = (struct guard_test){
         .id = session->id,
         .user_oid = session->user_oid,
         .database_oid = session->database_oid,
         .application_name = decision.session.application_name,
-        .states = engine_tested_states(timeout, session),
+        .states = engine_tested_states(engine, candidate),
         .time = candidate->time,
         .at = session->times[candidate->time],
+        .query_start =
+            engine_tests_query(engine, candidate) ? session->times[SESSION_TIME_QUERY_START] : TIMESTAMP_NONE,
         .spare_listeners = policy->protect.listeners,
         .spare_maintenance = policy->protect.maintenance,
     };
-    return decision;
+    *ret = decision;
+    return 0;
 }
 
 // A would-be decision, or one of an `action: log` rule: an event and nothing else.
-static int engine_report(struct engine *engine, const struct candidate *candidate, bool observe) {
-    struct decision decision = engine_make_decision(engine, candidate);
+static int engine_report(struct engine *engine, const struct turn *turn, const struct candidate *candidate,
+                         bool observe) {
+    struct decision decision;
     struct event event = event_make(EVENT_DECISION, EVENT_NOTICE, engine->target);
 
+    int r = engine_make_decision(engine, turn, candidate, turn->terms.action, &decision);
+    if (r < 0) {
+        return r;
+    }
     // The rows were reserved before the passes began: events point to them.
     assert(engine->n_rows < engine->rows_capacity);
     struct session_row *row = &engine->rows[engine->n_rows++];
@@ -65,19 +149,29 @@ static int engine_report(struct engine *engine, const struct candidate *candidat
     event.time = decision.test.time;
     event.age = decision.observed;
     event.limit = decision.limit;
+    event.group = decision.group;
+    event.held = decision.held;
+    event.allowed = decision.allowed;
+    event.n_blocked = decision.n_blocked;
+    event.reason = decision.by_usage ? EVENT_REASON_PRESSURE : NULL;
+    event.blocked = decision.blocked;
     engine->rules[candidate->rule].counts.n_decided++;
     return engine_say(engine, event);
 }
 
-static int engine_act(struct engine *engine, const struct candidate *candidate, usec_t now) {
-    struct decision decision = engine_make_decision(engine, candidate);
+static int engine_act(struct engine *engine, struct turn *turn, const struct candidate *candidate, enum action action) {
     struct session *session = candidate->session;
+    struct decision decision;
     struct pending *pending;
     size_t n = engine->result.n_decisions;
 
+    int r = engine_make_decision(engine, turn, candidate, action, &decision);
+    if (r < 0) {
+        return r;
+    }
     decision.serial = engine->next_serial;
     decision.enforce = true;
-    int r = ARRAY_RESERVE(engine->decisions, engine->decisions_capacity, n);
+    r = ARRAY_RESERVE(engine->decisions, engine->decisions_capacity, n);
     if (r == 0) {
         r = ARRAY_RESERVE(engine->intents, engine->intents_capacity, n);
     }
@@ -88,17 +182,21 @@ static int engine_act(struct engine *engine, const struct candidate *candidate, 
         return r;
     }
     engine->next_serial++;
-    r = budget_spend(&engine->budget, decision.serial, now);
+    r = budget_spend(turn->budget, decision.serial, candidate->rule, turn_has_pressure(engine, turn), turn->now);
     if (r < 0) {
         return r;
     }
     session->hold_until = USEC_INFINITY;
-    if (decision.action == ACTION_TERMINATE) {
+    if (action == ACTION_TERMINATE) {
         session->dying = true;
-        session->origin->group->n_living--;
+        session->origin->n_living[PASS_ACTING]--;
+        session->origin->group->n_living[PASS_ACTING]--;
+        turn->n_living--;
     } else {
         session->cancelled = decision.session.query_start;
+        session->escalate_at = USEC_INFINITY;
     }
+    turn->share_left -= turn->share_left != LIMIT_NONE;
     engine->decisions[n] = pending->decision;
     engine->intents[n] = pending_event(pending, EVENT_DECISION, engine->target, OUTCOME_NONE);
     engine->intents[n].used = (int64_t)snapshot_n_sessions(&engine->snapshot);
@@ -113,8 +211,35 @@ static void engine_count_held(struct engine *engine, const struct candidate *can
     engine->rules[candidate->rule].counts.n_held[reason] += engine->counting;
 }
 
+// The first thing that forbids it, in the order of DESIGN 4.3. N_HELD_REASONS_: nothing does.
+static enum held_reason engine_hold(const struct engine *engine, const struct turn *turn,
+                                    const struct candidate *candidate, enum action action) {
+    const struct policy *policy = engine_policy(engine);
+    const struct group *group = candidate->session->origin->group;
+    bool pressure = turn_has_pressure(engine, turn);
+
+    if (guard_is_protected(&engine->snapshot, &policy->protect, candidate->session)) {
+        return HELD_PROTECTED;
+    }
+    if (action == ACTION_TERMINATE && group->n_living[turn->kind] - 1 < turn->terms.keep) {
+        return HELD_KEEP;
+    }
+    if (engine->preview) {
+        return N_HELD_REASONS_;
+    }
+    if (!pressure && breakers_is_tripped(&engine->breakers, turn->terms.name, group->label)) {
+        return HELD_BREAKER;
+    }
+    if (turn->share_left <= 0) {
+        return HELD_SHARE;
+    }
+    return budget_has_room(turn->budget, &policy->limits, pressure) ? N_HELD_REASONS_ : HELD_BUDGET;
+}
+
+// --- One candidate. 1: it is one of those that the rule wants, even if it has to wait; 0: it is not; or -ENOMEM ------
+
 // An `action: log` rule says so once for what it measured.
-static int engine_log(struct engine *engine, const struct candidate *candidate) {
+static int engine_log(struct engine *engine, const struct turn *turn, const struct candidate *candidate) {
     struct session *session = candidate->session;
     int64_t at = session->times[candidate->time];
 
@@ -123,194 +248,115 @@ static int engine_log(struct engine *engine, const struct candidate *candidate) 
         return 0;
     }
     if (session_has_note(session, candidate->rule, at, false)) {
-        return 0;
+        return 1;
     }
     const struct note note = {.rule = candidate->rule, .at = at, .step = engine->step};
     int r = session_add_note(session, &note);
-    return r < 0 ? r : engine_report(engine, candidate, false);
+    if (r == 0) {
+        r = engine_report(engine, turn, candidate, false);
+    }
+    return r < 0 ? r : 1;
 }
 
-// The first thing that forbids it, in the order of DESIGN 4.3. N_HELD_REASONS_: nothing does.
-static enum held_reason engine_hold(struct engine *engine, const struct candidate *candidate, bool shadow, usec_t now) {
-    const struct policy *policy = engine_policy(engine);
-    const struct timeout *timeout = &policy->timeouts[candidate->rule];
-    const struct group *group = candidate->session->origin->group;
-    int64_t n_living = shadow ? group->n_living_shadow : group->n_living;
-
-    if (guard_is_protected(&engine->snapshot, &policy->protect, candidate->session)) {
-        return HELD_PROTECTED;
-    }
-    if (timeout->action == ACTION_TERMINATE && n_living - 1 < timeout->keep) {
-        return HELD_KEEP;
-    }
-    if (!budget_has_room(shadow ? &engine->budget_shadow : &engine->budget, &policy->limits, now)) {
-        return HELD_BUDGET;
-    }
-    return N_HELD_REASONS_;
+// Others would have to wait for the same: the rule does not try more than it wants. A quota that pauses for a group
+// does not let others go in its place.
+static bool engine_makes_wait(const struct turn *turn, enum held_reason held) {
+    return held == HELD_BUDGET || held == HELD_SHARE || (held == HELD_BREAKER && turn->terms.is_quota);
 }
 
-static void engine_claim_shadow(struct engine *engine, const struct candidate *candidate) {
-    if (engine_policy(engine)->timeouts[candidate->rule].action == ACTION_TERMINATE) {
-        candidate->session->claimed_shadow = engine->step;
-        candidate->session->origin->group->n_living_shadow--;
-    }
+static int engine_hold_back(struct engine *engine, const struct turn *turn, const struct candidate *candidate,
+                            enum held_reason held) {
+    engine_count_held(engine, candidate, held);
+    return engine_makes_wait(turn, held);
 }
 
-static int engine_pass_acting(struct engine *engine, const struct candidate *candidate, usec_t now) {
-    const struct timeout *timeout = &engine_policy(engine)->timeouts[candidate->rule];
+static bool engine_has_cancelled(const struct turn *turn, const struct session *session) {
+    return turn->terms.action == ACTION_CANCEL && session->cancelled == session->times[SESSION_TIME_QUERY_START];
+}
+
+static int engine_pass_acting(struct engine *engine, struct turn *turn, const struct candidate *candidate) {
     struct session *session = candidate->session;
+    enum action action = turn->terms.action;
 
     if (session->dying) {
         return 0; // claimed by an earlier rule
     }
-    if (timeout->action == ACTION_LOG) {
-        return engine_log(engine, candidate);
+    if (action == ACTION_LOG) {
+        return engine_log(engine, turn, candidate);
     }
     // One act at a time: a query that an earlier rule cancels in this step is judged again when the answer is there.
-    if (!engine_enforces(engine, timeout) || session->hold_until == USEC_INFINITY ||
-        (timeout->action == ACTION_CANCEL && session->cancelled == session->times[SESSION_TIME_QUERY_START])) {
+    if (!turn->terms.acts || session->hold_until == USEC_INFINITY) {
         return 0;
     }
-    enum held_reason held = engine_hold(engine, candidate, false, now);
+    if (engine_has_cancelled(turn, session)) {
+        if (!timeout_escalates(session, candidate->rule, turn->now)) {
+            return 0;
+        }
+        action = ACTION_TERMINATE;
+    }
+    enum held_reason held = engine_hold(engine, turn, candidate, action);
     if (held != N_HELD_REASONS_) {
-        engine_count_held(engine, candidate, held);
-        return 0;
+        return engine_hold_back(engine, turn, candidate, held);
     }
-    return engine_act(engine, candidate, now);
+    int r = engine_act(engine, turn, candidate, action);
+    return r < 0 ? r : 1;
 }
 
-static int engine_pass_shadow(struct engine *engine, const struct candidate *candidate, usec_t now) {
-    const struct timeout *timeout = &engine_policy(engine)->timeouts[candidate->rule];
+static void engine_claim_shadow(struct engine *engine, struct turn *turn, const struct candidate *candidate) {
     struct session *session = candidate->session;
-    bool observes = !engine_enforces(engine, timeout);
 
-    if (timeout->action == ACTION_LOG || session->claimed_shadow == engine->step) {
+    if (turn->terms.action == ACTION_TERMINATE) {
+        session->claimed_shadow = engine->step;
+        session->origin->n_living[PASS_SHADOW]--;
+        session->origin->group->n_living[PASS_SHADOW]--;
+        turn->n_living--;
+    }
+}
+
+static int engine_pass_shadow(struct engine *engine, struct turn *turn, const struct candidate *candidate) {
+    struct session *session = candidate->session;
+    bool observes = !turn->terms.acts;
+
+    if (turn->terms.action == ACTION_LOG || session->claimed_shadow == engine->step) {
         return 0;
     }
-    int64_t at = timeout_observed_as(timeout, session);
-    if (!observes && timeout->action == ACTION_CANCEL &&
-        session->cancelled == session->times[SESSION_TIME_QUERY_START]) {
+    int64_t at = turn->terms.action == ACTION_CANCEL ? session->times[SESSION_TIME_QUERY_START] : TIMESTAMP_NONE;
+    if (!observes && engine_has_cancelled(turn, session)) {
         return 0; // done, and counted when it was
     }
     if (session_has_note(session, candidate->rule, at, true)) {
         engine_count_held(engine, candidate, HELD_OBSERVE);
-        engine_claim_shadow(engine, candidate);
-        return 0;
+        engine_claim_shadow(engine, turn, candidate);
+        return 1;
     }
-    enum held_reason held = engine_hold(engine, candidate, true, now);
+    enum held_reason held = engine_hold(engine, turn, candidate, turn->terms.action);
     if (held != N_HELD_REASONS_) {
-        if (observes) {
-            engine_count_held(engine, candidate, held);
-        }
-        return 0;
+        return observes ? engine_hold_back(engine, turn, candidate, held) : engine_makes_wait(turn, held);
     }
-    int r = budget_spend(&engine->budget_shadow, 0, now);
+    int r = budget_spend(turn->budget, 0, candidate->rule, turn_has_pressure(engine, turn), turn->now);
     if (r < 0) {
         return r;
     }
-    engine_claim_shadow(engine, candidate);
+    turn->share_left -= turn->share_left != LIMIT_NONE;
+    engine_claim_shadow(engine, turn, candidate);
     if (!observes) {
-        return 0; // the acting pass has spoken for it
+        return 1; // the acting pass has spoken for it
     }
     const struct note note = {.rule = candidate->rule, .at = at, .observe = true, .step = engine->step};
     r = session_add_note(session, &note);
-    if (r < 0) {
-        return r;
+    if (r == 0) {
+        engine_count_held(engine, candidate, HELD_OBSERVE);
+        r = engine_report(engine, turn, candidate, true);
     }
-    engine_count_held(engine, candidate, HELD_OBSERVE);
-    return engine_report(engine, candidate, true);
+    return r < 0 ? r : 1;
 }
 
-static bool engine_observes_any(const struct engine *engine) {
-    const struct policy *policy = engine_policy(engine);
-
-    for (size_t i = 0; i < policy->n_timeouts; i++) {
-        if (policy->timeouts[i].action != ACTION_LOG && !engine_enforces(engine, &policy->timeouts[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-// Each reason on its edge, then when its number has changed, at most once a minute.
-static int engine_say_held(struct engine *engine, usec_t now) {
-    const struct policy *policy = engine_policy(engine);
-
-    for (size_t i = 0; i < policy->n_timeouts; i++) {
-        struct rule *rule = &engine->rules[i];
-        for (unsigned reason = 0; reason < N_HELD_REASONS; reason++) {
-            int64_t n = rule->counts.n_held[reason];
-            if (reason == HELD_OBSERVE || reason == HELD_UNRECORDED) {
-                continue; // these are told session by session
-            }
-            if (n == rule->held_said[reason] || n == 0) {
-                rule->held_said[reason] = n;
-                continue;
-            }
-            if (rule->held_ever[reason] && now < usec_add(rule->held_said_at[reason], ENGINE_HELD_REPEAT)) {
-                continue;
-            }
-            struct event event = event_make(EVENT_HELD_BACK, EVENT_INFO, engine->target);
-            event.rule = policy->timeouts[i].name;
-            event.reason = held_reason_to_string((enum held_reason)reason);
-            event.count = n;
-            int r = engine_say(engine, event);
-            if (r < 0) {
-                return r;
-            }
-            rule->held_said[reason] = n;
-            rule->held_said_at[reason] = now;
-            rule->held_ever[reason] = true;
-        }
-    }
-    return 0;
-}
-
-// Rows for as many reports as there can be, so that events may point into the array.
-static int engine_reserve_rows(struct engine *engine, size_t n) {
-    engine->n_rows = 0;
-    if (n <= engine->rows_capacity) {
+int engine_judge(struct engine *engine, struct turn *turn, const struct candidate *candidate) {
+    if (turn->wanted <= 0) {
         return 0;
     }
-    struct session_row *rows = reallocarray(engine->rows, n, sizeof(*rows));
-    if (!rows) {
-        return -ENOMEM;
-    }
-    engine->rows = rows;
-    engine->rows_capacity = n;
-    return 0;
-}
-
-int engine_decide(struct engine *engine, bool full, usec_t now) {
-    const struct policy *policy = engine_policy(engine);
-    bool observes = engine_observes_any(engine);
-
-    int r = timeout_find(&engine->snapshot, now, &engine->candidates);
-    if (r == 0) {
-        // One report for each pass at most.
-        r = engine_reserve_rows(engine, 2 * engine->candidates.n_items);
-    }
-    if (r < 0) {
-        return r;
-    }
-    if (full) {
-        budget_new_poll(&engine->budget);
-        budget_new_poll(&engine->budget_shadow);
-        for (size_t i = 0; i < policy->n_timeouts; i++) {
-            rule_counts_new_poll(&engine->rules[i].counts);
-        }
-    }
-    engine->counting = full;
-    guard_count_groups(&engine->snapshot);
-    for (size_t i = 0; r == 0 && i < engine->candidates.n_items; i++) {
-        engine->rules[engine->candidates.items[i].rule].counts.n_matches += full;
-        r = engine_pass_acting(engine, &engine->candidates.items[i], now);
-    }
-    for (size_t i = 0; observes && r == 0 && i < engine->candidates.n_items; i++) {
-        r = engine_pass_shadow(engine, &engine->candidates.items[i], now);
-    }
-    if (r == 0 && full) {
-        r = engine_say_held(engine, now);
-    }
-    return r;
+    int r = turn->kind == PASS_ACTING ? engine_pass_acting(engine, turn, candidate)
+                                      : engine_pass_shadow(engine, turn, candidate);
+    turn->wanted -= r > 0 && turn->wanted != LIMIT_NONE;
+    return MIN(r, 0);
 }

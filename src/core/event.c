@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: PostgreSQL
-// Names, messages and fields of events. A message is put together from literals of this file, numbers, and text that
+// Names and messages of events. A message is put together from literals of this file, numbers, and text that
 // went through escape_text(): nothing else may be appended, or a client could write log lines of its own.
 #include "core/event.h"
 
@@ -23,6 +23,9 @@ static const char *const event_kind_names[] = {
     [EVENT_DECISION] = "decision",
     [EVENT_OUTCOME] = "outcome",
     [EVENT_HELD_BACK] = "held_back",
+    [EVENT_ALARM] = "alarm",
+    [EVENT_BREAKER] = "breaker",
+    [EVENT_LEADERSHIP] = "leadership",
     [EVENT_CLOCK_JUMP] = "clock_jump",
     [EVENT_RECORDS_DROPPED] = "records_dropped",
 };
@@ -33,35 +36,6 @@ static const char *const event_level_names[] = {
     [EVENT_INFO] = "info",   [EVENT_DEBUG] = "debug",
 };
 static_assert(ARRAY_SIZE(event_level_names) == N_EVENT_LEVELS, "one name for each level");
-
-static const char *const event_field_names[] = {
-    [EVENT_FIELD_EVENT] = "event",
-    [EVENT_FIELD_TARGET] = "target",
-    [EVENT_FIELD_RULE] = "rule",
-    [EVENT_FIELD_ACTION] = "action",
-    [EVENT_FIELD_OUTCOME] = "outcome",
-    [EVENT_FIELD_REASON] = "reason",
-    [EVENT_FIELD_PID] = "pid",
-    [EVENT_FIELD_BACKEND_START] = "backend_start",
-    [EVENT_FIELD_APP] = "app",
-    [EVENT_FIELD_USER] = "user",
-    [EVENT_FIELD_DATABASE] = "database",
-    [EVENT_FIELD_APPLICATION_NAME] = "application_name",
-    [EVENT_FIELD_CLIENT] = "client",
-    [EVENT_FIELD_STATE] = "state",
-    [EVENT_FIELD_AGE_USEC] = "age_usec",
-    [EVENT_FIELD_LIMIT_USEC] = "limit_usec",
-    [EVENT_FIELD_TOOK_USEC] = "took_usec",
-    [EVENT_FIELD_USED] = "used",
-    [EVENT_FIELD_USABLE] = "usable",
-    [EVENT_FIELD_COUNT] = "count",
-    [EVENT_FIELD_SQLSTATE] = "sqlstate",
-    [EVENT_FIELD_OBSERVE] = "observe",
-    [EVENT_FIELD_DETAIL] = "detail",
-    [EVENT_FIELD_HINT] = "hint",
-    [EVENT_FIELD_QUERY] = "query",
-};
-static_assert(ARRAY_SIZE(event_field_names) == N_EVENT_FIELDS, "one name for each field");
 
 // How a message says an action; `object` stands between the verb and the session.
 static const struct event_verb {
@@ -103,10 +77,6 @@ bool event_level_from_string(const char *s, enum event_level *ret) {
     return false;
 }
 
-const char *event_field_to_string(enum event_field field) {
-    return event_field_names[field];
-}
-
 struct event event_make(enum event_kind kind, enum event_level level, const char *target) {
     return (struct event){
         .kind = kind,
@@ -117,6 +87,11 @@ struct event event_make(enum event_kind kind, enum event_level level, const char
         .took = USEC_INFINITY,
         .used = EVENT_NUMBER_NONE,
         .usable = EVENT_NUMBER_NONE,
+        .value = EVENT_NUMBER_NONE,
+        .threshold = EVENT_NUMBER_NONE,
+        .held = EVENT_NUMBER_NONE,
+        .allowed = EVENT_NUMBER_NONE,
+        .n_blocked = EVENT_NUMBER_NONE,
         .count = EVENT_NUMBER_NONE,
     };
 }
@@ -137,20 +112,26 @@ static void event_add_duration(struct strbuf *sb, const char *before, usec_t dur
     }
 }
 
-// The label of a session that no app claims comes quoted and escaped; its backslashes are not escaped again.
-static void event_add_app(struct strbuf *sb, const char *app) {
-    if (app[0] != '"') {
-        escape_text(sb, app);
-        return;
-    }
+// For text that is printable by contract: what was escaped in it when it was made is not escaped again, anything else
+// is.
+static void event_add_printable(struct strbuf *sb, const char *text) {
     for (;;) {
-        size_t len = strcspn(app, "\\");
-        escape_text_bytes(sb, app, len);
-        if (app[len] == '\0') {
+        size_t len = strcspn(text, "\\");
+        escape_text_bytes(sb, text, len);
+        if (text[len] == '\0') {
             return;
         }
         strbuf_add_char(sb, '\\');
-        app += len + 1;
+        text += len + 1;
+    }
+}
+
+// The label of a session that no app claims comes quoted and escaped, an app's name as it is.
+static void event_add_app(struct strbuf *sb, const char *app) {
+    if (app[0] == '"') {
+        event_add_printable(sb, app);
+    } else {
+        escape_text(sb, app);
     }
 }
 
@@ -194,6 +175,39 @@ static void event_add_changed(const struct event *event, struct strbuf *sb) {
     strbuf_add(sb, " since the poll");
 }
 
+static bool event_has_slots(const struct event *event) {
+    return event->used != EVENT_NUMBER_NONE && event->usable != EVENT_NUMBER_NONE;
+}
+
+static bool event_is_by_quota(const struct event *event) {
+    return event->held != EVENT_NUMBER_NONE && event->allowed != EVENT_NUMBER_NONE;
+}
+
+// Which rule, and what it had to say beside the age: "rule idle", "quota per-host of 10.0.0.7: 64 of 60 allowed",
+// "blocks 2 sessions: 4711, 4712, rule blocker", "rule squeeze at 88 of 97 usable slots".
+static void event_add_cause(const struct event *event, const char *before, struct strbuf *sb) {
+    if (event->n_blocked != EVENT_NUMBER_NONE) {
+        strbuf_addf(sb, "%sblocks %" PRId64 " %s", before, event->n_blocked,
+                    event->n_blocked == 1 ? "session" : "sessions");
+        event_add(sb, ": ", event->blocked, "");
+        before = ", ";
+    }
+    if (!event->rule) {
+        return;
+    }
+    event_add(sb, before, event_is_by_quota(event) ? "quota " : "rule ", "");
+    escape_text(sb, event->rule);
+    if (event->group) {
+        strbuf_add(sb, " of ");
+        event_add_printable(sb, event->group);
+    }
+    if (event_is_by_quota(event)) {
+        strbuf_addf(sb, ": %" PRId64 " of %" PRId64 " allowed", event->held, event->allowed);
+    } else if (event_has_slots(event) && event->reason && strcmp(event->reason, EVENT_REASON_PRESSURE) == 0) {
+        strbuf_addf(sb, " at %" PRId64 " of %" PRId64 " usable slots", event->used, event->usable);
+    }
+}
+
 // "worker session 4711 (worker@app from 172.18.0.7, idle 912s > 600s, rule idle)"
 static void event_add_session(const struct event *event, struct strbuf *sb) {
     const struct session_row *session = event->session;
@@ -215,7 +229,7 @@ static void event_add_session(const struct event *event, struct strbuf *sb) {
         event_add_duration(sb, " ", event->age);
         event_add_duration(sb, " > ", event->limit);
     }
-    event_add(sb, ", rule ", event->rule, "");
+    event_add_cause(event, ", ", sb);
     strbuf_add_char(sb, ')');
 }
 
@@ -327,7 +341,11 @@ static void event_render_held_back(const struct event *event, struct strbuf *sb)
         strbuf_addf(sb, "%" PRId64 " ", event->count);
     }
     strbuf_add(sb, event->count == 1 ? "session" : "sessions");
-    event_add(sb, " (rule ", event->rule, ")");
+    if (event->rule) {
+        strbuf_add(sb, " (");
+        event_add_cause(event, "", sb);
+        strbuf_add_char(sb, ')');
+    }
     event_add(sb, ": ", event->reason, "");
     event_add(sb, event->reason ? ", " : ": ", event->detail, "");
     event_add_hint(event, sb);
@@ -335,14 +353,14 @@ static void event_render_held_back(const struct event *event, struct strbuf *sb)
 
 // All that is not about sessions: "LEAD: detail (41 of 97 usable slots, 3 times); hint: ...".
 static void event_render_state(const struct event *event, const char *lead, struct strbuf *sb) {
-    bool repeated = event->count != EVENT_NUMBER_NONE && event->count > 1;
-    bool slots = event->used != EVENT_NUMBER_NONE && event->usable != EVENT_NUMBER_NONE;
+    // Of a rule it is a number of sessions.
+    bool repeated = event->count != EVENT_NUMBER_NONE && event->count > 1 && !event->rule;
     strbuf_add(sb, lead);
     if (!event->detail) {
         event_add(sb, ": ", event->reason, "");
     }
     event_add_detail(event, sb);
-    if (slots) {
+    if (event_has_slots(event)) {
         strbuf_addf(sb, " (%" PRId64 " of %" PRId64 " usable slots)", event->used, event->usable);
     }
     if (repeated) {
@@ -358,6 +376,86 @@ static void event_render_records_dropped(const struct event *event, struct strbu
     }
     strbuf_add(sb, event->count == 1 ? "log record" : "log records");
     event_add_detail(event, sb);
+    event_add_hint(event, sb);
+}
+
+// In the words of a message: "usage 93% > 90%", "longest idle 700s > 600s".
+static const char *const event_metric_words[] = {
+    [METRIC_USAGE] = "usage",
+    [METRIC_CONNECTIONS] = "connections",
+    [METRIC_IDLE] = "idle",
+    [METRIC_ACTIVE] = "active",
+    [METRIC_IDLE_IN_TRANSACTION] = "idle in transaction",
+    [METRIC_WAITING] = "waiting",
+    [METRIC_BLOCKED] = "blocked",
+    [METRIC_LONGEST_IDLE] = "longest idle",
+    [METRIC_LONGEST_QUERY] = "longest query",
+    [METRIC_LONGEST_TRANSACTION] = "longest transaction",
+    [METRIC_LONGEST_IDLE_IN_TRANSACTION] = "longest idle in transaction",
+    [METRIC_TIME_TO_FULL] = "time to full",
+    [METRIC_ROLE_LIMIT] = "role limit",
+    [METRIC_DATABASE_LIMIT] = "database limit",
+};
+static_assert(ARRAY_SIZE(event_metric_words) == N_METRICS, "words for each metric");
+
+static void event_add_measured(struct strbuf *sb, enum metric metric, int64_t value) {
+    switch (metric_unit(metric)) {
+    case METRIC_UNIT_PERCENT:
+        strbuf_addf(sb, "%" PRId64 "%%", value);
+        break;
+    case METRIC_UNIT_COUNT:
+        strbuf_addf(sb, "%" PRId64, value);
+        break;
+    case METRIC_UNIT_DURATION:
+        usec_render(sb, value < 0 ? 0 : (usec_t)value);
+        break;
+    }
+}
+
+// ": usage 93% > 90% for 15s"
+static void event_add_metric(const struct event *event, bool rises, struct strbuf *sb) {
+    if (event->value == EVENT_NUMBER_NONE) {
+        // time_to_full alone has no value at times.
+        strbuf_add(sb, ": the slots do not fill up any more");
+        return;
+    }
+    strbuf_addf(sb, ": %s ", event_metric_words[event->metric]);
+    event_add_measured(sb, event->metric, event->value);
+    if (event->threshold != EVENT_NUMBER_NONE) {
+        strbuf_add(sb, rises ? (event->below ? " < " : " > ") : (event->below ? " >= " : " <= "));
+        event_add_measured(sb, event->metric, event->threshold);
+    }
+    if (event->age > 0) {
+        event_add_duration(sb, " for ", event->age);
+    }
+}
+
+// "CRITICAL slots: usage 93% > 90% for 15s (90 of 97 usable slots; worker 41, other 49)", "WARNING slots, was CRITICAL:
+// ...", "cleared worker-leak of worker: ..."
+static void event_render_alarm(const struct event *event, struct strbuf *sb) {
+    static const char *const words[] = {
+        [SEVERITY_NONE] = "cleared", [SEVERITY_WARNING] = "WARNING", [SEVERITY_CRITICAL] = "CRITICAL"};
+    bool escalated = event->reason && strcmp(event->reason, "escalated") == 0;
+    bool eased = event->reason && strcmp(event->reason, "eased") == 0;
+
+    strbuf_addf(sb, "%s ", words[event->severity]);
+    event_add(sb, "", event->alarm ? event->alarm : "alarm", "");
+    if (event->group) {
+        strbuf_add(sb, " of ");
+        event_add_printable(sb, event->group);
+    }
+    if (escalated || eased) {
+        strbuf_addf(sb, ", was %s", words[escalated ? SEVERITY_WARNING : SEVERITY_CRITICAL]);
+    }
+    if (event->has_metric) {
+        event_add_metric(event, !eased && event->severity != SEVERITY_NONE, sb);
+    }
+    event_add_detail(event, sb);
+    if (event->holders && event_has_slots(event)) {
+        strbuf_addf(sb, " (%" PRId64 " of %" PRId64 " usable slots; ", event->used, event->usable);
+        event_add_printable(sb, event->holders);
+        strbuf_add_char(sb, ')');
+    }
     event_add_hint(event, sb);
 }
 
@@ -397,6 +495,15 @@ void event_render(const struct event *event, struct strbuf *sb) {
     case EVENT_HELD_BACK:
         event_render_held_back(event, sb);
         break;
+    case EVENT_ALARM:
+        event_render_alarm(event, sb);
+        break;
+    case EVENT_BREAKER:
+        event_render_state(event, "breaker", sb);
+        break;
+    case EVENT_LEADERSHIP:
+        event_render_state(event, "leadership", sb);
+        break;
     case EVENT_CLOCK_JUMP:
         event_render_state(event, "the server's clock stepped", sb);
         break;
@@ -404,141 +511,6 @@ void event_render(const struct event *event, struct strbuf *sb) {
         event_render_records_dropped(event, sb);
         break;
     case N_EVENT_KINDS_:
-        break;
-    }
-}
-
-static void event_value_string(struct event_value *value, const char *s) {
-    if (s) {
-        value->kind = EVENT_VALUE_STRING;
-        value->string = s;
-    }
-}
-
-static void event_value_number(struct event_value *value, int64_t number) {
-    if (number != EVENT_NUMBER_NONE) {
-        value->kind = EVENT_VALUE_NUMBER;
-        value->number = number;
-    }
-}
-
-static void event_value_duration(struct event_value *value, usec_t duration) {
-    if (duration != USEC_INFINITY) {
-        event_value_number(value, (int64_t)MIN(duration, (usec_t)INT64_MAX));
-    }
-}
-
-static_assert(TIMESTAMP_NONE == EVENT_NUMBER_NONE, "both are the number that is none");
-static_assert(sizeof(((struct event_value *)NULL)->storage) >= MAX(ADDRESS_TEXT_SIZE, TIMESTAMP_TEXT_SIZE),
-              "what is formatted must fit");
-
-static void event_get_session(const struct session_row *session, enum event_field field, struct event_value *ret) {
-    switch ((unsigned)field) {
-    case EVENT_FIELD_PID:
-        event_value_number(ret, session->id.id);
-        break;
-    case EVENT_FIELD_BACKEND_START:
-        if (session->id.since != TIMESTAMP_NONE) {
-            timestamp_format(session->id.since, ret->storage);
-            event_value_string(ret, ret->storage);
-        }
-        break;
-    case EVENT_FIELD_USER:
-        event_value_string(ret, session->user);
-        break;
-    case EVENT_FIELD_DATABASE:
-        event_value_string(ret, session->database);
-        break;
-    case EVENT_FIELD_APPLICATION_NAME:
-        event_value_string(ret, session->application_name);
-        break;
-    case EVENT_FIELD_CLIENT:
-        address_format(&session->client, ret->storage);
-        event_value_string(ret, ret->storage);
-        break;
-    case EVENT_FIELD_STATE:
-        event_value_string(ret, session_state_to_string(session->state));
-        break;
-    case EVENT_FIELD_QUERY:
-        event_value_string(ret, session->query);
-        break;
-    default:
-        break;
-    }
-}
-
-void event_get(const struct event *event, enum event_field field, struct event_value *ret) {
-    ret->kind = EVENT_VALUE_NONE;
-    ret->string = NULL;
-    ret->number = 0;
-    switch (field) {
-    case EVENT_FIELD_EVENT:
-        event_value_string(ret, event_kind_to_string(event->kind));
-        break;
-    case EVENT_FIELD_TARGET:
-        event_value_string(ret, event->target);
-        break;
-    case EVENT_FIELD_RULE:
-        event_value_string(ret, event->rule);
-        break;
-    case EVENT_FIELD_ACTION:
-        event_value_string(ret, event->has_action ? action_to_string(event->action) : NULL);
-        break;
-    case EVENT_FIELD_OUTCOME:
-        event_value_string(ret, event->outcome != OUTCOME_NONE ? outcome_to_string(event->outcome) : NULL);
-        break;
-    case EVENT_FIELD_REASON:
-        event_value_string(ret, event->reason);
-        break;
-    case EVENT_FIELD_APP:
-        event_value_string(ret, event->app);
-        break;
-    case EVENT_FIELD_AGE_USEC:
-        event_value_duration(ret, event->age);
-        break;
-    case EVENT_FIELD_LIMIT_USEC:
-        event_value_duration(ret, event->limit);
-        break;
-    case EVENT_FIELD_TOOK_USEC:
-        event_value_duration(ret, event->took);
-        break;
-    case EVENT_FIELD_USED:
-        event_value_number(ret, event->used);
-        break;
-    case EVENT_FIELD_USABLE:
-        event_value_number(ret, event->usable);
-        break;
-    case EVENT_FIELD_COUNT:
-        event_value_number(ret, event->count);
-        break;
-    case EVENT_FIELD_SQLSTATE:
-        event_value_string(ret, event->sqlstate);
-        break;
-    case EVENT_FIELD_OBSERVE:
-        if (event->has_action) {
-            ret->kind = EVENT_VALUE_BOOL;
-            ret->number = event->observe;
-        }
-        break;
-    case EVENT_FIELD_DETAIL:
-        event_value_string(ret, event->detail);
-        break;
-    case EVENT_FIELD_HINT:
-        event_value_string(ret, event->hint);
-        break;
-    case EVENT_FIELD_PID:
-    case EVENT_FIELD_BACKEND_START:
-    case EVENT_FIELD_USER:
-    case EVENT_FIELD_DATABASE:
-    case EVENT_FIELD_APPLICATION_NAME:
-    case EVENT_FIELD_CLIENT:
-    case EVENT_FIELD_STATE:
-    case EVENT_FIELD_QUERY:
-        if (event->session) {
-            event_get_session(event->session, field, ret);
-        }
-        break;
-    case N_EVENT_FIELDS_:
         break;
     }
 }

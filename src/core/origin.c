@@ -38,7 +38,8 @@ void origin_table_deinit(struct origin_table *table) {
     free(table->own_user);
     table->own_user = NULL;
     free(table->named);
-    table->named = NULL;
+    free(table->asks_query);
+    table->named = table->asks_query = NULL;
 }
 
 static void group_release(struct origin_table *table, struct group *group) {
@@ -117,32 +118,51 @@ static int origin_has_builtin_name(const struct origin_table *table, const struc
 }
 
 static size_t origin_n_words(const struct policy *policy) {
-    return policy->n_timeouts / 64 + 1;
+    return (policy->n_timeouts + policy->n_quotas) / 64 + 1;
 }
 
-// What a policy says of an origin; the three fields move into it together.
+// What a policy says of an origin; its fields move into it together.
 struct verdict {
     struct group *group;
     uint64_t *covers;
     bool protected_name;
+    bool may_protect;
 };
 
-// 1, 0, or -ENOMEM: not known.
-static int origin_is_named_by(const struct timeout *timeout, const struct selector_subject *subject) {
-    int r = timeout->match ? selector_matches(timeout->match, subject) : 1;
+static void origin_selectors(const struct policy *policy, size_t rule, const struct selector **ret_match,
+                             const struct selector **ret_ignore) {
+    if (rule < policy->n_timeouts) {
+        *ret_match = policy->timeouts[rule].match;
+        *ret_ignore = policy->timeouts[rule].ignore;
+    } else {
+        *ret_match = policy->quotas[rule - policy->n_timeouts].match;
+        *ret_ignore = policy->quotas[rule - policy->n_timeouts].ignore;
+    }
+}
+
+// 1, 0, or -ENOMEM: not known. Selectors know no "not": the more queries match, the more they cover, so that a session
+// of this origin is covered at most with the first set of matches, and ignored at least with the second.
+static int origin_is_named_by(const struct policy *policy, size_t rule, struct selector_subject subject,
+                              uint32_t matches, uint32_t matches_ignore) {
+    const struct selector *match, *ignore;
+
+    origin_selectors(policy, rule, &match, &ignore);
+    subject.query_matches = matches;
+    int r = match ? selector_matches(match, &subject) : 1;
     if (r <= 0) {
         return r;
     }
-    int ignored = selector_matches(timeout->ignore, subject);
+    subject.query_matches = matches_ignore;
+    int ignored = selector_matches(ignore, &subject);
     return ignored < 0 ? ignored : !ignored;
 }
 
 // The answers of all selectors. What is not known must not be taken for either answer: it would stay for as long as the
 // origin does.
 static int origin_ask(const struct origin_table *table, const struct policy *policy, const struct origin_key *key,
-                      const struct selector_subject *subject, struct verdict *verdict) {
-    for (size_t i = 0; i < policy->n_timeouts; i++) {
-        int r = origin_is_named_by(&policy->timeouts[i], subject);
+                      struct selector_subject *subject, struct verdict *verdict) {
+    for (size_t i = 0; i < policy->n_timeouts + policy->n_quotas; i++) {
+        int r = origin_is_named_by(policy, i, *subject, UINT32_MAX, 0);
         if (r < 0) {
             return r;
         }
@@ -153,18 +173,54 @@ static int origin_ask(const struct origin_table *table, const struct policy *pol
         r = selector_matches(policy->protect.match, subject);
     }
     verdict->protected_name = r > 0;
+    if (r == 0 && selector_asks_query(policy->protect.match)) {
+        subject->query_matches = UINT32_MAX;
+        r = selector_matches(policy->protect.match, subject);
+        verdict->may_protect = r > 0;
+    }
     return MIN(r, 0);
 }
 
-static int origin_judge(struct origin_table *table, const struct policy *policy, const struct origin_key *key,
-                        struct verdict *ret) {
-    struct selector_subject subject = {
+static struct selector_subject origin_subject(const struct origin_table *table, const struct origin_key *key) {
+    return (struct selector_subject){
         .user = key->user,
         .database = key->database,
         .application_name = key->application_name,
         .client = key->client,
         .target = table->target,
+        .superuser = key->superuser,
     };
+}
+
+static struct selector_subject origin_subject_with_app(const struct origin_table *table, const struct origin *origin) {
+    struct selector_subject subject = origin_subject(table, &origin->key);
+
+    if (origin->group->key.app >= 0) {
+        subject.app = table->policy->apps[origin->group->key.app].name;
+    }
+    return subject;
+}
+
+int origin_covers(const struct origin_table *table, const struct origin *origin, size_t rule, uint32_t query_matches) {
+    if (!origin_is_covered(origin, rule) || !origin_asks_query(table, rule)) {
+        return origin_is_covered(origin, rule);
+    }
+    return origin_is_named_by(table->policy, rule, origin_subject_with_app(table, origin), query_matches,
+                              query_matches);
+}
+
+bool origin_protects(const struct origin_table *table, const struct origin *origin, uint32_t query_matches) {
+    if (origin->protected_name || !origin->may_protect) {
+        return origin->protected_name;
+    }
+    struct selector_subject subject = origin_subject_with_app(table, origin);
+    subject.query_matches = query_matches;
+    return selector_matches(table->policy->protect.match, &subject) != 0;
+}
+
+static int origin_judge(struct origin_table *table, const struct policy *policy, const struct origin_key *key,
+                        struct verdict *ret) {
+    struct selector_subject subject = origin_subject(table, key);
     struct verdict verdict = {0};
 
     int app = policy_classify(policy, &subject);
@@ -193,9 +249,12 @@ static int origin_judge(struct origin_table *table, const struct policy *policy,
 static void origin_take(struct origin_table *table, struct origin *origin, struct verdict *verdict) {
     group_release(table, origin->group);
     free(origin->covers);
+    free(origin->alarms);
+    origin->alarms = NULL;
     origin->group = verdict->group;
     origin->covers = verdict->covers;
     origin->protected_name = verdict->protected_name;
+    origin->may_protect = verdict->may_protect;
 }
 
 static bool origin_is_own(const struct origin_table *table, const struct origin_key *key) {
@@ -216,13 +275,26 @@ static uint64_t *origin_name_states(const struct policy *policy, size_t n_words)
     return named;
 }
 
+static uint64_t *origin_name_askers(const struct policy *policy, size_t n_words) {
+    uint64_t *asks = calloc(n_words, sizeof(*asks));
+
+    for (size_t i = 0; asks && i < policy->n_timeouts + policy->n_quotas; i++) {
+        const struct selector *match, *ignore;
+        origin_selectors(policy, i, &match, &ignore);
+        asks[i / 64] |= (uint64_t)(selector_asks_query(match) || selector_asks_query(ignore)) << (i % 64);
+    }
+    return asks;
+}
+
 int origin_table_set_policy(struct origin_table *table, struct policy *policy) {
     size_t n = HASH_COUNT(table->origins), done = 0, n_words = origin_n_words(policy);
     struct verdict *verdicts = calloc(n + 1, sizeof(*verdicts));
     uint64_t *named = origin_name_states(policy, n_words);
-    if (!verdicts || !named) {
+    uint64_t *asks_query = origin_name_askers(policy, n_words);
+    if (!verdicts || !named || !asks_query) {
         free(verdicts);
         free(named);
+        free(asks_query);
         return -ENOMEM;
     }
 
@@ -242,6 +314,7 @@ int origin_table_set_policy(struct origin_table *table, struct policy *policy) {
         }
         free(verdicts);
         free(named);
+        free(asks_query);
         table->groups = old_groups;
         return -ENOMEM;
     }
@@ -256,7 +329,9 @@ int origin_table_set_policy(struct origin_table *table, struct policy *policy) {
     table->groups = new_groups;
     free(verdicts);
     free(table->named);
+    free(table->asks_query);
     table->named = named;
+    table->asks_query = asks_query;
     table->n_words = n_words;
 
     policy_ref(policy);
@@ -330,7 +405,7 @@ int origin_acquire(struct origin_table *table, const struct session_row *row, st
         r = origin ? 0 : origin_make(table, &key, &origin);
     }
     // An origin holds one reference to each string for itself, not one for each session.
-    if (r < 0 || origin->n_sessions > 0) {
+    if (r < 0 || origin->n_sessions > 0 || origin->n_holds > 0) {
         origin_unintern(table, &key);
     }
     if (r < 0) {
@@ -341,15 +416,34 @@ int origin_acquire(struct origin_table *table, const struct session_row *row, st
     return 0;
 }
 
-void origin_release(struct origin_table *table, struct origin *origin) {
-    if (!origin || --origin->n_sessions > 0) {
+static void origin_drop(struct origin_table *table, struct origin *origin) {
+    if (origin->n_sessions > 0 || origin->n_holds > 0) {
         return;
     }
     HASH_DEL(table->origins, origin);
     group_release(table, origin->group);
     origin_unintern(table, &origin->key);
     free(origin->covers);
+    free(origin->alarms);
     free(origin);
+}
+
+void origin_release(struct origin_table *table, struct origin *origin) {
+    if (origin) {
+        origin->n_sessions--;
+        origin_drop(table, origin);
+    }
+}
+
+void origin_hold(struct origin *origin) {
+    origin->n_holds++;
+}
+
+void origin_unhold(struct origin_table *table, struct origin *origin) {
+    if (origin) {
+        origin->n_holds--;
+        origin_drop(table, origin);
+    }
 }
 
 bool origin_is_of(const struct origin *origin, const struct session_row *row) {

@@ -28,8 +28,10 @@ void pending_list_deinit(struct pending_list *list) {
 // Moves the strings of a decision into one block.
 static int pending_own_strings(struct pending *pending) {
     struct decision *decision = &pending->decision;
-    const char **strings[] = {&decision->app, &decision->session.application_name, &decision->session.user,
-                              &decision->session.database, &decision->session.query};
+    const char **strings[] = {&decision->app,           &decision->session.application_name,
+                              &decision->session.user,  &decision->session.database,
+                              &decision->session.query, &decision->group,
+                              &decision->blocked};
     size_t need = 0;
 
     for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
@@ -119,6 +121,12 @@ struct event pending_event(const struct pending *pending, enum event_kind kind, 
     event.time = decision->test.time;
     event.age = decision->observed;
     event.limit = decision->limit;
+    event.group = decision->group;
+    event.held = decision->held;
+    event.allowed = decision->allowed;
+    event.n_blocked = decision->n_blocked;
+    event.reason = decision->by_usage ? EVENT_REASON_PRESSURE : NULL;
+    event.blocked = decision->blocked;
     return event;
 }
 

@@ -11,12 +11,13 @@
 #include "core/pattern.h"
 #include "util/macro.h"
 
-// What one key accepts: patterns, or networks for SELECTOR_CLIENT_ADDR.
+// What one key accepts: patterns, networks for SELECTOR_CLIENT_ADDR, bits for SELECTOR_QUERY.
 struct selector_list {
     bool present; // the key was named: when nothing stands in it, it matches nobody
     struct pattern **patterns;
     struct network *networks;
-    size_t n;
+    size_t n; // patterns or networks
+    uint32_t queries;
 };
 
 struct selector_clause {
@@ -35,6 +36,8 @@ static const char *const selector_key_names[] = {
     [SELECTOR_APPLICATION_NAME] = "application_name",
     [SELECTOR_CLIENT_ADDR] = "client_addr",
     [SELECTOR_TARGET] = "target",
+    [SELECTOR_SUPERUSER] = "superuser",
+    [SELECTOR_QUERY] = "query",
 };
 static_assert(ARRAY_SIZE(selector_key_names) == N_SELECTOR_KEYS, "one name for each key");
 
@@ -115,11 +118,90 @@ static int selector_add_pattern(struct selector_list *list, const char *text, ch
 }
 
 int selector_add(struct selector *selector, enum selector_key key, const char *text, char **ret_why) {
-    assert(selector->n_clauses > 0);
+    assert(selector->n_clauses > 0 && key != SELECTOR_QUERY);
     struct selector_list *list = &selector->clauses[selector->n_clauses - 1].lists[key];
     list->present = true;
+    if (key == SELECTOR_SUPERUSER && strcmp(text, "true") != 0 && strcmp(text, "false") != 0) {
+        *ret_why = strdup("not a boolean (write true or false)");
+        return *ret_why ? -EINVAL : -ENOMEM;
+    }
     return key == SELECTOR_CLIENT_ADDR ? selector_add_network(list, text, ret_why)
                                        : selector_add_pattern(list, text, ret_why);
+}
+
+int selector_add_query(struct selector *selector, unsigned bit) {
+    assert(selector->n_clauses > 0 && bit < SELECTOR_MAX_QUERIES);
+    struct selector_list *list = &selector->clauses[selector->n_clauses - 1].lists[SELECTOR_QUERY];
+    list->present = true;
+    list->queries |= UINT32_C(1) << bit;
+    return 0;
+}
+
+bool selector_asks_query(const struct selector *selector) {
+    for (size_t i = 0; selector && i < selector->n_clauses; i++) {
+        if (selector->clauses[i].lists[SELECTOR_QUERY].present) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int selector_names_app(const struct selector *selector, const char *app) {
+    for (size_t i = 0; selector && i < selector->n_clauses; i++) {
+        const struct selector_list *list = &selector->clauses[i].lists[SELECTOR_APP];
+        for (size_t j = 0; j < list->n; j++) {
+            int r = pattern_matches(list->patterns[j], app);
+            if (r != 0) {
+                return r;
+            }
+        }
+    }
+    return 0;
+}
+
+static bool selector_network_is_equal(const struct network *a, const struct network *b) {
+    return a->prefix == b->prefix && address_is_equal(&a->address, &b->address);
+}
+
+static bool selector_list_is_equal(const struct selector_list *a, const struct selector_list *b,
+                                   const uint32_t *queries) {
+    if (a->present != b->present || a->n != b->n) {
+        return false;
+    }
+    for (size_t i = 0; i < a->n; i++) {
+        if (a->patterns ? strcmp(pattern_text(a->patterns[i]), pattern_text(b->patterns[i])) != 0
+                        : !selector_network_is_equal(&a->networks[i], &b->networks[i])) {
+            return false;
+        }
+    }
+    uint32_t translated = 0;
+    for (unsigned bit = 0; bit < SELECTOR_MAX_QUERIES; bit++) {
+        if (a->queries & UINT32_C(1) << bit) {
+            if (queries[bit] == 0) {
+                return false;
+            }
+            translated |= queries[bit];
+        }
+    }
+    return translated == b->queries;
+}
+
+bool selector_is_equal(const struct selector *a, const struct selector *b,
+                       const uint32_t queries[static SELECTOR_MAX_QUERIES]) {
+    if (!a || !b) {
+        return a == b;
+    }
+    if (a->n_clauses != b->n_clauses) {
+        return false;
+    }
+    for (size_t i = 0; i < a->n_clauses; i++) {
+        for (unsigned key = 0; key < N_SELECTOR_KEYS; key++) {
+            if (!selector_list_is_equal(&a->clauses[i].lists[key], &b->clauses[i].lists[key], queries)) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 // NULL: the session has none.
@@ -135,7 +217,10 @@ static const char *selector_subject_string(const struct selector_subject *subjec
         return subject->application_name;
     case SELECTOR_TARGET:
         return subject->target;
+    case SELECTOR_SUPERUSER:
+        return subject->superuser ? "true" : "false";
     case SELECTOR_CLIENT_ADDR:
+    case SELECTOR_QUERY:
     case N_SELECTOR_KEYS:
         break;
     }
@@ -144,6 +229,9 @@ static const char *selector_subject_string(const struct selector_subject *subjec
 
 static int selector_list_matches(const struct selector_list *list, enum selector_key key,
                                  const struct selector_subject *subject) {
+    if (key == SELECTOR_QUERY) {
+        return (list->queries & subject->query_matches) != 0;
+    }
     if (key == SELECTOR_CLIENT_ADDR) {
         for (size_t i = 0; i < list->n; i++) {
             if (network_contains(&list->networks[i], &subject->client)) {

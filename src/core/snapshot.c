@@ -7,6 +7,7 @@
 
 #include "core/engine.h"
 #include "util/array.h"
+#include "util/macro.h"
 
 int snapshot_init(struct snapshot *snapshot, const char *target) {
     *snapshot = (struct snapshot){.stepped_at = TIMESTAMP_NONE};
@@ -59,6 +60,8 @@ static int snapshot_add(struct snapshot *snapshot, const struct session_id *id, 
     }
     session->id = *id;
     session->cancelled = TIMESTAMP_NONE;
+    session->escalate_at = USEC_INFINITY;
+    session->born = snapshot->generation;
     for (unsigned i = 0; i < N_SESSION_TIMES; i++) {
         session->times[i] = TIMESTAMP_NONE;
     }
@@ -134,6 +137,7 @@ static int snapshot_take_row(struct snapshot *snapshot, const struct scan *scan,
     }
     *previous = session;
     session->generation = snapshot->generation;
+    session->origin->n_arrived += session->exact_at == 0;
     for (unsigned i = 0; i < N_SESSION_TIMES; i++) {
         int64_t at = session_row_time(row, (enum session_time)i);
         if (session->times[i] != at || session->exact_at == 0) {
@@ -146,6 +150,10 @@ static int snapshot_take_row(struct snapshot *snapshot, const struct scan *scan,
     session->state = row->state;
     session->waits_sync_rep = row->waits_sync_rep;
     session->waits_lock = row->waits_lock;
+    session->n_blocked_by = row->n_blocked_by;
+    session->query_matches = row->query_matches;
+    session->user_limit = row->user_limit;
+    session->database_limit = row->database_limit;
     session->command = row->command;
     if (row->command == SESSION_COMMAND_LISTEN) {
         session->listener = true;
@@ -273,6 +281,83 @@ void snapshot_forget_notes(struct snapshot *snapshot, uint64_t since_step) {
     }
 }
 
+void snapshot_move_rules(struct snapshot *snapshot, const size_t *to) {
+    for (struct session *session = snapshot->sessions; session; session = session->hh.next) {
+        size_t n = 0;
+        for (size_t i = 0; i < session->n_notes; i++) {
+            struct note note = session->notes[i];
+            note.rule = to[note.rule];
+            if (note.rule != SIZE_MAX) {
+                session->notes[n++] = note;
+            }
+        }
+        session->n_notes = n;
+        if (session->escalate_at != USEC_INFINITY) {
+            session->escalate_rule = to[session->escalate_rule];
+            session->escalate_at = session->escalate_rule == SIZE_MAX ? USEC_INFINITY : session->escalate_at;
+        }
+    }
+}
+
+int snapshot_count_covered(const struct snapshot *snapshot, int64_t *ret_counts) {
+    const struct origin_table *origins = &snapshot->origins;
+    size_t n_rules = origins->policy->n_timeouts + origins->policy->n_quotas;
+
+    memset(ret_counts, 0, n_rules * sizeof(*ret_counts));
+    for (const struct origin *origin = origins->origins; origin; origin = origin->hh.next) {
+        for (size_t word = 0; word < origins->n_words; word++) {
+            for (uint64_t bits = origin->covers[word] & ~origins->asks_query[word]; bits; bits &= bits - 1) {
+                ret_counts[word * 64 + bit_lowest(bits)] += (int64_t)origin->n_sessions;
+            }
+        }
+    }
+    for (size_t word = 0; word < origins->n_words; word++) {
+        for (uint64_t bits = origins->asks_query[word]; bits; bits &= bits - 1) {
+            size_t rule = word * 64 + bit_lowest(bits);
+            for (const struct session *session = snapshot->sessions; session; session = session->hh.next) {
+                int r = origin_covers(origins, session->origin, rule, session->query_matches);
+                if (r < 0) {
+                    return r;
+                }
+                ret_counts[rule] += r;
+            }
+        }
+    }
+    return 0;
+}
+
+int snapshot_copy(struct snapshot *to, const struct snapshot *from) {
+    const struct scan scan = {.server_now = from->server_now, .received_at = from->received_at};
+
+    int r = origin_table_set_own_user(&to->origins, from->facts.own_user);
+    if (r < 0) {
+        return r;
+    }
+    to->facts = from->facts;
+    to->facts.own_user = to->origins.own_user;
+    to->server_now = from->server_now;
+    to->received_at = from->received_at;
+    to->stepped_at = from->stepped_at;
+    to->complete = from->complete;
+    to->generation++;
+    struct session *copy = NULL;
+    for (const struct session *session = from->sessions; session; session = session->hh.next) {
+        const struct session_row row = session_to_row(session);
+        r = snapshot_take_row(to, &scan, &row, &copy);
+        if (r < 0) {
+            return r;
+        }
+        memcpy(copy->seen_at, session->seen_at, sizeof(copy->seen_at));
+        copy->exact_at = session->exact_at;
+        copy->listener = session->listener;
+        copy->dying = session->dying;
+        copy->hold_until = session->hold_until;
+        copy->cancelled = session->cancelled;
+        copy->n_blocks = session->n_blocks;
+    }
+    return 0;
+}
+
 // The server's word alone is not good for a time before a step of its clock. state_change stands for the whole session:
 // what has not moved since then is not judged by the new clock.
 static bool session_is_before_step(const struct snapshot *snapshot, const struct session *session,
@@ -330,6 +415,9 @@ struct session_row session_to_row(const struct session *session) {
         .waits_lock = session->waits_lock,
         .command = session->command,
         .query = session->query,
+        .query_matches = session->query_matches,
+        .user_limit = session->user_limit,
+        .database_limit = session->database_limit,
     };
 }
 

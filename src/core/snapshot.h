@@ -31,16 +31,24 @@ struct session {
     usec_t seen_at[N_SESSION_TIMES_]; // our clock: since when we have seen that value
     bool waits_sync_rep;
     bool waits_lock;
+    size_t n_blocked_by;    // sessions whose locks it waits for; 0 unless asked for
+    uint32_t query_matches; // bits of the policy's `queries`
+    int64_t user_limit;     // CONNECTION LIMIT of its role and of its database; -1: none
+    int64_t database_limit;
     bool listener; // a LISTEN was its last statement once, and no UNLISTEN or DISCARD since
     enum session_command command;
     char *query;         // NULL unless asked for
     int64_t exact_at;    // server's clock: when this was read
     uint64_t generation; // of the scan that last brought it
+    uint64_t born;       // and of the one that first did
 
     // The engine's memory of it; starts empty with each new session.
     bool dying;              // it has been signalled to end, or is about to be
     usec_t hold_until;       // not acted on before; USEC_INFINITY while an act is under way
     int64_t cancelled;       // query_start of the query that was cancelled; TIMESTAMP_NONE: none
+    usec_t escalate_at;      // when that query may be ended with its session; USEC_INFINITY: not at all
+    size_t escalate_rule;    // the timeout that says so
+    size_t n_blocks;         // sessions that it held up at the last full scan
     usec_t due_at;           // when to look at it again, see timeout_due_at()
     uint64_t looked_at;      // the step that planned the latest look at it
     uint64_t claimed_shadow; // the step in which it would have been claimed with every rule enforced
@@ -83,6 +91,13 @@ void snapshot_lost(struct snapshot *snapshot); // the connection is gone: incomp
 struct session *snapshot_find(const struct snapshot *snapshot, const struct session_id *id);
 void snapshot_left(struct snapshot *snapshot, const struct session_id *id); // it is known to be gone
 size_t snapshot_n_sessions(const struct snapshot *snapshot);
+// How many sessions each rule's match covers, whatever their state. 0 or -ENOMEM.
+int snapshot_count_covered(const struct snapshot *snapshot, int64_t *ret_counts);
+// Makes `to`, which knows a policy and nothing else, hold the same sessions with what is remembered of them, all as if
+// the latest scan had brought them. Of rules nothing is copied. 0 or -ENOMEM: then to be deinited.
+int snapshot_copy(struct snapshot *to, const struct snapshot *from);
+// The rules have got other places: to[i] is that of rule i; SIZE_MAX: it is no more, and what it said is forgotten.
+void snapshot_move_rules(struct snapshot *snapshot, const size_t *to);
 void snapshot_forget_notes(struct snapshot *snapshot, uint64_t since_step); // 0: all of them
 
 // How long the session had been so when it was read. false: that time is NULL. After a step of the server's clock, the

@@ -44,6 +44,7 @@ void summary_deinit(struct summary *summary) {
     strings_free(summary->storage);
     free(summary->groups);
     free(summary->rules);
+    free(summary->alarms);
     *summary = (struct summary){0};
 }
 
@@ -182,25 +183,53 @@ static void summary_find_longest(const struct snapshot *snapshot, struct summary
 
 static int summary_list_rules(const struct snapshot *snapshot, struct summary *summary, struct strings *strings) {
     const struct policy *policy = snapshot->origins.policy;
+    size_t n_timeouts = policy->n_timeouts, n = n_timeouts + policy->n_quotas;
 
-    summary->rules = calloc(policy->n_timeouts + 1, sizeof(*summary->rules));
-    if (!summary->rules) {
-        return -ENOMEM;
+    summary->rules = calloc(n + 1, sizeof(*summary->rules));
+    int64_t *n_covered = calloc(n + 1, sizeof(*n_covered));
+    int r = summary->rules && n_covered ? snapshot_count_covered(snapshot, n_covered) : -ENOMEM;
+    if (r < 0) {
+        free(n_covered);
+        return r;
     }
-    summary->n_rules = policy->n_timeouts;
-    for (size_t i = 0; i < policy->n_timeouts; i++) {
-        summary->rules[i].name = strings_copy(strings, policy->timeouts[i].name);
-        summary->rules[i].action = policy->timeouts[i].action;
+    summary->n_rules = n;
+    for (size_t i = 0; i < n; i++) {
+        struct summary_rule *rule = &summary->rules[i];
+        rule->is_quota = i >= n_timeouts;
+        rule->name =
+            strings_copy(strings, rule->is_quota ? policy->quotas[i - n_timeouts].name : policy->timeouts[i].name);
+        rule->action = rule->is_quota ? policy->quotas[i - n_timeouts].action : policy->timeouts[i].action;
+        rule->n_covered = n_covered[i];
     }
-    for (const struct origin *origin = snapshot->origins.origins; origin; origin = origin->hh.next) {
-        for (size_t i = 0; i < policy->n_timeouts; i++) {
-            summary->rules[i].n_covered += origin_is_covered(origin, i) ? (int64_t)origin->n_sessions : 0;
+    free(n_covered);
+    return 0;
+}
+
+static int summary_list_alarms(const struct alarms *alarms, struct summary *summary, struct strings *strings) {
+    size_t capacity = 0;
+
+    for (size_t i = 0; i < alarms->n_sets; i++) {
+        const struct alarm_set *set = alarms->sets[i];
+        for (const struct alarm_group *group = set->groups; group; group = group->hh.next) {
+            if (group->severity == SEVERITY_NONE) {
+                continue;
+            }
+            int r = ARRAY_RESERVE(summary->alarms, capacity, summary->n_alarms);
+            if (r < 0) {
+                return r;
+            }
+            summary->alarms[summary->n_alarms++] = (struct summary_alarm){
+                .name = strings_copy(strings, set->name),
+                .group = strings_copy(strings, group->label),
+                .severity = group->severity,
+                .value = set->alarm && group->value != ALARM_VALUE_UNKNOWN ? group->value : EVENT_NUMBER_NONE,
+            };
         }
     }
     return 0;
 }
 
-int summarize(const struct snapshot *snapshot, struct summary *ret) {
+int summarize(const struct snapshot *snapshot, const struct alarms *alarms, struct summary *ret) {
     size_t n = snapshot_n_sessions(snapshot), i = 0;
     struct session **sorted = calloc(n + 1, sizeof(struct session *));
     struct strings *strings = calloc(1, sizeof(*strings));
@@ -226,6 +255,9 @@ int summarize(const struct snapshot *snapshot, struct summary *ret) {
     }
     if (r == 0) {
         r = summary_list_rules(snapshot, &summary, strings);
+    }
+    if (r == 0) {
+        r = summary_list_alarms(alarms, &summary, strings);
     }
     if (r == 0 && strings->failed) {
         r = -ENOMEM;

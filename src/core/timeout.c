@@ -37,7 +37,8 @@ static struct ages timeout_ages(const struct snapshot *snapshot, const struct se
     return ages;
 }
 
-static int timeout_find_of(const struct snapshot *snapshot, struct session *session, struct candidate_list *list) {
+static int timeout_find_of(const struct snapshot *snapshot, const uint64_t *asleep, struct session *session,
+                           struct candidate_list *list) {
     const struct origin_table *origins = &snapshot->origins;
     const struct ages ages = timeout_ages(snapshot, session);
 
@@ -45,10 +46,17 @@ static int timeout_find_of(const struct snapshot *snapshot, struct session *sess
          i = origin_next_rule(origins, session->origin, session->state, i + 1)) {
         const struct timeout *timeout = &origins->policy->timeouts[i];
         enum session_time time = timeout_time(timeout, session->state);
-        if (!ages.known[time] || ages.age[time] < timeout->after) {
+        if (!ages.known[time] || ages.age[time] < timeout->after || ((asleep[i / 64] >> (i % 64)) & 1) ||
+            session->n_blocks < (size_t)timeout->when.blocks) {
             continue;
         }
-        int r = ARRAY_RESERVE(list->items, list->capacity, list->n_items);
+        int r = origin_covers(origins, session->origin, i, session->query_matches);
+        if (r == 0) {
+            continue;
+        }
+        if (r > 0) {
+            r = ARRAY_RESERVE(list->items, list->capacity, list->n_items);
+        }
         if (r < 0) {
             return r;
         }
@@ -58,14 +66,14 @@ static int timeout_find_of(const struct snapshot *snapshot, struct session *sess
     return 0;
 }
 
-int timeout_find(const struct snapshot *snapshot, usec_t now, struct candidate_list *list) {
+int timeout_find(const struct snapshot *snapshot, const uint64_t *asleep, usec_t now, struct candidate_list *list) {
     list->n_items = 0;
     for (struct session *session = snapshot->sessions; session; session = session->hh.next) {
         // Rows of earlier scans are not exact any more: nothing is decided on them (P3).
         if (session->generation != snapshot->generation || session->dying || session->hold_until > now) {
             continue;
         }
-        int r = timeout_find_of(snapshot, session, list);
+        int r = timeout_find_of(snapshot, asleep, session, list);
         if (r < 0) {
             return r;
         }
@@ -74,6 +82,19 @@ int timeout_find(const struct snapshot *snapshot, usec_t now, struct candidate_l
         qsort(list->items, list->n_items, sizeof(*list->items), candidate_compare);
     }
     return 0;
+}
+
+bool timeout_has_when(const struct timeout *timeout) {
+    return timeout->when.has_usage || timeout->when.blocks > 0;
+}
+
+static bool timeout_may_escalate(const struct session *session) {
+    return session->escalate_at != USEC_INFINITY && session->state == SESSION_STATE_ACTIVE &&
+           session->times[SESSION_TIME_QUERY_START] == session->cancelled;
+}
+
+bool timeout_escalates(const struct session *session, size_t rule, usec_t now) {
+    return timeout_may_escalate(session) && session->escalate_rule == rule && now >= session->escalate_at;
 }
 
 int64_t timeout_observed_as(const struct timeout *timeout, const struct session *session) {
@@ -97,7 +118,7 @@ usec_t timeout_due_at(const struct snapshot *snapshot, const struct session *ses
          i = origin_next_rule(origins, session->origin, session->state, i + 1)) {
         const struct timeout *timeout = &origins->policy->timeouts[i];
         enum session_time time = timeout_time(timeout, session->state);
-        if (session_has_note(session, i, timeout_observed_as(timeout, session), true)) {
+        if (timeout_has_when(timeout) || session_has_note(session, i, timeout_observed_as(timeout, session), true)) {
             continue;
         }
         if (ages.age[time] < timeout->after) {
@@ -114,6 +135,9 @@ usec_t timeout_due_at(const struct snapshot *snapshot, const struct session *ses
             usec_t at = session_age_at(snapshot, session, (enum session_time)i, next[i]);
             earliest = MIN(earliest, MAX(at, adult_at));
         }
+    }
+    if (timeout_may_escalate(session) && session->escalate_at > snapshot->received_at) {
+        earliest = MIN(earliest, session->escalate_at);
     }
     return earliest;
 }

@@ -68,6 +68,8 @@ static void values(void) {
         "    conninfo: host=${USER}\n"
         "    password_file: /pw\n"
         "    poll_interval: 1s\n"
+        "    pressure_poll_interval: 200ms\n"
+        "    pressure_at: 55%\n"
         "    connect_timeout: 2s\n"
         "    query_timeout: 3s\n"
         "    enforce: false\n"
@@ -87,6 +89,8 @@ static void values(void) {
     const struct target_config *a = &config->targets[0];
     CHECK_STR(a->name, "a");
     CHECK_STR(a->conninfo, "host=pgvigil");
+    CHECK_EQ(a->pressure_poll_interval, 200 * USEC_PER_MSEC);
+    CHECK_EQ(a->pressure_at, 55);
     CHECK_EQ(a->conninfo_at.line, 4u);
     CHECK_EQ(a->conninfo_at.column, 15u);
     CHECK_STR(a->conninfo_at.file, "x.yaml");
@@ -155,6 +159,127 @@ static void selectors(void) {
     CHECK_EQ(matches(b, "other", "other"), 0);
 }
 
+// The same for what was added to say with rules.
+static void rules(void) {
+    CLEANUP(config_freep)
+    struct config *config = load(
+        "targets: { fast: { conninfo: x, poll_interval: 300ms }, slow: { conninfo: x, poll_interval: 1min } }\n"
+        "apps: { w: { match: { user: w, superuser: false } } }\n"
+        "protect: { match: { query: /^copy/i } }\n"
+        "timeouts:\n"
+        "  t: { state: idle, after: 4s, when: { usage: 85%, until: 75%, blocks: 2 }, match: { query: [/a/, /^copy/i] } "
+        "}\n"
+        "  u: { state: active, after: 5s, action: cancel, then: terminate, grace: 7s }\n"
+        "  v: { state: active, after: 5s, action: cancel }\n"
+        "quotas:\n"
+        "  q: { per: [client_addr, app], match: { app: w }, ignore: { superuser: true }, max: 30, for: 10s,\n"
+        "    evict: [idle in transaction, idle], min_idle: 6s, victims: newest, action: log, enforce: false }\n"
+        "  r: { max: 60%, evict: [idle in transaction (aborted), active, idle in transaction] }\n"
+        "alarms:\n"
+        "  a: { metric: usage, above: { warning: 80%, critical: 90% }, for: 15s, clear_after: 30s }\n"
+        "  b: { metric: connections, per: app, match: { app: w }, ignore: { query: /a/ }, below: { critical: 3 } }\n"
+        "  c: { metric: longest_idle, above: { warning: 1min } }\n"
+        "limits: { pressure_per_minute: 13, share: 50%, breaker: { rounds: 4, pause: 6min } }\n");
+    const struct policy *policy = config->policy;
+    // What the other targets do not say.
+    CHECK_EQ(config->targets[0].pressure_poll_interval, 300 * USEC_PER_MSEC);
+    CHECK_EQ(config->targets[1].pressure_poll_interval, USEC_PER_SEC);
+    CHECK_EQ(config->targets[0].pressure_at, 80);
+    CHECK_EQ(policy->n_queries, 2u);
+    CHECK_STR(policy->queries[0].expression, "^copy");
+    CHECK(policy->queries[0].icase);
+    CHECK_STR(policy->queries[1].expression, "a");
+    CHECK(!policy->queries[1].icase);
+    CHECK_EQ(policy->n_timeouts, 3u);
+    const struct timeout *t = policy->timeouts;
+    CHECK(t[0].when.has_usage && !t[0].has_then);
+    CHECK_EQ(t[0].when.usage, 85);
+    CHECK_EQ(t[0].when.until, 75);
+    CHECK_EQ(t[0].when.blocks, 2);
+    CHECK(selector_asks_query(t[0].match));
+    CHECK(t[1].has_then && !t[1].when.has_usage);
+    CHECK_EQ(t[1].grace, 7 * USEC_PER_SEC);
+    CHECK_EQ(t[1].when.blocks, 0);
+    CHECK(!t[2].has_then);
+    CHECK_EQ(policy->n_quotas, 2u);
+    const struct quota *q = policy->quotas;
+    CHECK_EQ(q[0].per, GROUP_KEY_BIT(GROUP_APP) | GROUP_KEY_BIT(GROUP_CLIENT_ADDR));
+    CHECK(q[0].match && q[0].ignore && !q[0].max_is_percent && !q[0].enforce);
+    CHECK_EQ(q[0].max, 30);
+    CHECK_EQ(q[0].for_, 10 * USEC_PER_SEC);
+    CHECK_EQ(q[0].n_evict, 3u);
+    CHECK_EQ(q[0].evict[0], SESSION_STATE_IDLE_IN_TRANSACTION);
+    CHECK_EQ(q[0].evict[1], SESSION_STATE_IDLE_IN_TRANSACTION_ABORTED);
+    CHECK_EQ(q[0].evict[2], SESSION_STATE_IDLE);
+    CHECK_EQ(q[0].min_idle, 6 * USEC_PER_SEC);
+    CHECK_EQ(q[0].victims, VICTIMS_NEWEST);
+    CHECK_EQ(q[0].action, ACTION_LOG);
+    CHECK(q[1].max_is_percent);
+    CHECK_EQ(q[1].max, 60);
+    CHECK_EQ(q[1].n_evict, 3u);
+    CHECK_EQ(q[1].evict[0], SESSION_STATE_IDLE_IN_TRANSACTION_ABORTED);
+    CHECK_EQ(q[1].evict[1], SESSION_STATE_ACTIVE);
+    CHECK_EQ(q[1].evict[2], SESSION_STATE_IDLE_IN_TRANSACTION);
+    CHECK_EQ(policy->n_alarms, 3u);
+    const struct alarm *a = policy->alarms;
+    CHECK(!a[0].below && a[0].has_warning && a[0].has_critical);
+    CHECK_EQ(a[0].metric, METRIC_USAGE);
+    CHECK_EQ(a[0].warning, 80);
+    CHECK_EQ(a[0].critical, 90);
+    CHECK_EQ(a[0].for_, 15 * USEC_PER_SEC);
+    CHECK_EQ(a[0].clear_after, 30 * USEC_PER_SEC);
+    CHECK(a[1].below && !a[1].has_warning && a[1].has_critical && a[1].match);
+    CHECK_EQ(a[1].critical, 3);
+    CHECK_EQ(a[1].per, GROUP_KEY_BIT(GROUP_APP));
+    CHECK(selector_asks_query(a[1].ignore));
+    CHECK(a[2].has_warning && !a[2].has_critical);
+    CHECK_EQ(a[2].warning, 60 * 1000000);
+    CHECK_EQ(policy->limits.pressure_per_minute, 13);
+    CHECK_EQ(policy->limits.share, 50);
+    CHECK_EQ(policy->limits.breaker_rounds, 4);
+    CHECK_EQ(policy->limits.breaker_pause, 6 * USEC_PER_MINUTE);
+    CHECK_EQ(diags.n_items, 0u);
+}
+
+static void check_default_timeout(const struct timeout *timeout, const struct timeout *fresh) {
+    CHECK_EQ(timeout->keep, fresh->keep);
+    CHECK_EQ(timeout->action, fresh->action);
+    CHECK_EQ(timeout->enforce, fresh->enforce);
+    CHECK_EQ(timeout->has_since, fresh->has_since);
+    CHECK_EQ(timeout->has_then, fresh->has_then);
+    CHECK_EQ(timeout->grace, fresh->grace);
+    CHECK_EQ(timeout->when.has_usage, fresh->when.has_usage);
+    CHECK_EQ(timeout->when.blocks, fresh->when.blocks);
+}
+
+static void check_default_quota(const struct quota *quota, const struct quota *fresh) {
+    CHECK_EQ(quota->per, fresh->per);
+    CHECK_EQ(quota->for_, fresh->for_);
+    CHECK_EQ(quota->n_evict, fresh->n_evict);
+    CHECK_EQ(quota->evict[0], fresh->evict[0]);
+    CHECK_EQ(quota->min_idle, fresh->min_idle);
+    CHECK_EQ(quota->victims, fresh->victims);
+    CHECK_EQ(quota->action, fresh->action);
+    CHECK_EQ(quota->enforce, fresh->enforce);
+}
+
+// All that stands outside of entries.
+static void check_default_policy(const struct policy *policy, const struct policy *fresh) {
+    CHECK_EQ(policy->enforce, fresh->enforce);
+    CHECK_EQ(policy->query_text, fresh->query_text);
+    CHECK_EQ(policy->limits.per_poll, fresh->limits.per_poll);
+    CHECK_EQ(policy->limits.per_minute, fresh->limits.per_minute);
+    CHECK_EQ(policy->limits.pressure_per_minute, fresh->limits.pressure_per_minute);
+    CHECK_EQ(policy->limits.share, fresh->limits.share);
+    CHECK_EQ(policy->limits.breaker_rounds, fresh->limits.breaker_rounds);
+    CHECK_EQ(policy->limits.breaker_pause, fresh->limits.breaker_pause);
+    CHECK_EQ(policy->protect.builtin, fresh->protect.builtin);
+    CHECK_EQ(policy->protect.superusers, fresh->protect.superusers);
+    CHECK_EQ(policy->protect.listeners, fresh->protect.listeners);
+    CHECK_EQ(policy->protect.maintenance, fresh->protect.maintenance);
+    CHECK_EQ(policy->protect.min_age, fresh->protect.min_age);
+}
+
 // The default of every key, once in the tables and once in core, must be the same.
 static void defaults(void) {
     struct diag_list list = {0};
@@ -167,22 +292,18 @@ static void defaults(void) {
     CHECK_EQ(config->targets[0].conninfo_at.line, 0u);
     struct policy *fresh = policy_new();
     const struct policy *policy = config->policy;
-    CHECK_EQ(policy->enforce, fresh->enforce);
-    CHECK_EQ(policy->query_text, fresh->query_text);
-    CHECK_EQ(policy->limits.per_poll, fresh->limits.per_poll);
-    CHECK_EQ(policy->limits.per_minute, fresh->limits.per_minute);
-    CHECK_EQ(policy->protect.builtin, fresh->protect.builtin);
-    CHECK_EQ(policy->protect.superusers, fresh->protect.superusers);
-    CHECK_EQ(policy->protect.listeners, fresh->protect.listeners);
-    CHECK_EQ(policy->protect.maintenance, fresh->protect.maintenance);
-    CHECK_EQ(policy->protect.min_age, fresh->protect.min_age);
-    CHECK_EQ(policy->n_apps + policy->n_timeouts, 0u);
-    const struct timeout *timeout = policy_add_timeout(fresh, "t");
-    CLEANUP(config_freep) struct config *other = load(TARGETS "timeouts: { t: { state: idle, after: 1s } }\n");
-    CHECK_EQ(other->policy->timeouts[0].keep, timeout->keep);
-    CHECK_EQ(other->policy->timeouts[0].action, timeout->action);
-    CHECK_EQ(other->policy->timeouts[0].enforce, timeout->enforce);
-    CHECK_EQ(other->policy->timeouts[0].has_since, timeout->has_since);
+    check_default_policy(policy, fresh);
+    CHECK_EQ(policy->n_apps + policy->n_timeouts + policy->n_quotas + policy->n_alarms, 0u);
+    CLEANUP(config_freep)
+    struct config *other = load(TARGETS "timeouts: { t: { state: idle, after: 1s } }\n"
+                                        "quotas: { q: { max: 1 } }\n"
+                                        "alarms: { a: { metric: idle, above: { warning: 1 } } }\n");
+    check_default_timeout(&other->policy->timeouts[0], policy_add_timeout(fresh, "t"));
+    check_default_quota(&other->policy->quotas[0], policy_add_quota(fresh, "q"));
+    const struct alarm *alarm = policy_add_alarm(fresh, "a");
+    CHECK_EQ(other->policy->alarms[0].for_, alarm->for_);
+    CHECK_EQ(other->policy->alarms[0].clear_after, alarm->clear_after);
+    CHECK_EQ(other->policy->alarms[0].per, alarm->per);
     policy_unref(fresh);
     CLEANUP(strbuf_deinit) struct strbuf printed = STRBUF_EMPTY;
     CHECK_EQ(config_print(config, &printed), 0);
@@ -190,55 +311,6 @@ static void defaults(void) {
     CHECK_LACKS(strbuf_str(&printed), "NOT_A_VARIABLE");
     config_free(config);
     diag_list_deinit(&list);
-}
-
-// Every row can be explained, and hints have something to show.
-static void check_table(const struct section *section, const char *text, unsigned depth) {
-    CHECK_LT(depth, 5u);
-    for (size_t i = 0; i < section->n_fields; i++) {
-        const struct field *field = &section->fields[i];
-        check_context("%s", field->name);
-        CHECK(section_find(section, field->name) == field);
-        CHECK_CONTAINS(field->help, ".");
-        CHECK(field->example || field->fallback || field->section || field->type == FIELD_ENUM);
-        CHECK(!field->required || !field->fallback);
-        CHECK_EQ(field->section != NULL, field->type == FIELD_SECTION || field->type == FIELD_ENTRIES);
-        CHECK_EQ(field->parse != NULL, field->type == FIELD_CUSTOM);
-        CHECK(field->type != FIELD_CUSTOM || field->kind);
-        CHECK(field->type != FIELD_TEXT || field->example);
-        // The documented example names every key.
-        CLEANUP(strbuf_deinit) struct strbuf key = STRBUF_EMPTY;
-        strbuf_addf(&key, "%s:", field->name);
-        CHECK_CONTAINS(text, strbuf_str(&key));
-        if (field->section) {
-            check_table(field->section, text, depth + 1);
-        }
-    }
-}
-
-static void example(void) {
-    CLEANUP(strbuf_deinit) struct strbuf path = STRBUF_EMPTY;
-    CLEANUP(freep) char *text = NULL;
-    size_t len;
-    const char *root = getenv("PGVIGIL_SOURCE");
-    CHECK_NOT_NULL(root);
-    strbuf_addf(&path, "%s/conf/pgvigil.yaml", root);
-    CHECK_EQ(fd_read_file(strbuf_str(&path), 100000, &text, &len), 0);
-    CLEANUP(config_freep) struct config *config = load(text);
-    CHECK_STR(strbuf_str(&found), "");
-    check_table(&tables_root, text, 0);
-    // What has a default is shown with it.
-    CLEANUP(config_freep) struct config *bare = load(TARGETS);
-    CHECK_EQ(config->policy->enforce, bare->policy->enforce);
-    CHECK_EQ(config->targets[0].poll_interval, bare->targets[0].poll_interval);
-    CHECK_EQ(config->targets[0].connect_timeout, bare->targets[0].connect_timeout);
-    CHECK_EQ(config->targets[0].query_timeout, bare->targets[0].query_timeout);
-    CHECK_EQ(config->policy->protect.min_age, bare->policy->protect.min_age);
-    CHECK_EQ(config->policy->limits.per_poll, bare->policy->limits.per_poll);
-    CHECK_EQ(config->policy->limits.per_minute, bare->policy->limits.per_minute);
-    CHECK_EQ(config->log.level, bare->log.level);
-    CHECK_EQ(config->log.format, bare->log.format);
-    CHECK_EQ(config->policy->query_text, bare->policy->query_text);
 }
 
 static void add_repeated(struct strbuf *sb, const char *s, size_t n) {
@@ -422,6 +494,8 @@ static int sweep_semantic(void *userdata) {
         "timeouts: { t: { state: disabled, action: kill, match: { app: z } }, u: { state: idel, after: 1d9x, keep: -1 "
         "} }\n"
         "protect: { builtin: { psql: x, pg_dump: '//' }, match: { target: q, app: '*' } }\n"
+        "quotas: { q: { max: 0%, per: [app, hst], evict: [idle, idle] } }\n"
+        "alarms: { a: { metric: usage, match: { query: 'x' }, above: { warning: 80, critical: 1min } } }\n"
         "outputs: { query_text: on }\n";
     struct diag_list list = {0};
     struct config *config = NULL;
@@ -438,7 +512,9 @@ static int sweep_good(void *userdata) {
         "apps: { w: { match: { user: '${USER}', application_name: ['', 'w*'] } }, v: { match: &v { user: v } },\n"
         "  u: { match: *v } }\n"
         "protect: { builtin: { pg_dump: root }, match: [ { user: r } ] }\n"
-        "timeouts: { t: { state: [idle, active], after: 1s, match: { app: w }, ignore: { app: '/^v$/' } } }\n";
+        "timeouts: { t: { state: [idle, active], after: 1s, match: { app: w }, ignore: { app: '/^v$/' } } }\n"
+        "quotas: { q: { max: 3, per: [app], match: { query: [/a/, /b/i] } } }\n"
+        "alarms: { a: { metric: idle, match: { superuser: true, query: /a/ }, above: { warning: 3 } } }\n";
     struct diag_list list = {0};
     struct strbuf sb = STRBUF_EMPTY;
     struct config *config = NULL;
@@ -509,7 +585,7 @@ static void finish(void) {
     clean_up();
 }
 
-CHECK_MAIN({"values", values}, {"selectors", selectors}, {"defaults", defaults}, {"example", example},
+CHECK_MAIN({"values", values}, {"rules", rules}, {"selectors", selectors}, {"defaults", defaults},
            {"limit_nesting", limit_nesting}, {"limit_size", limit_size}, {"limit_aliases", limit_aliases},
            {"limit_variables", limit_variables}, {"limit_diagnostics", limit_diagnostics},
            {"unreadable_files", unreadable_files}, {"no_permission", no_permission}, {"out_of_memory", out_of_memory},

@@ -177,5 +177,29 @@ static void sorting(void) {
     diag_list_deinit(&list);
 }
 
-CHECK_MAIN({"durations", durations}, {"integers", integers}, {"variables", variables}, {"names", names},
-           {"sorting", sorting})
+static void percentages(void) {
+    static const struct {
+        const char *text;
+        enum percent_result result;
+        int64_t value;
+    } cases[] = {
+        {"80%", PERCENT_OK, 80},           {"1%", PERCENT_OK, 1},
+        {"100%", PERCENT_OK, 100},         {"80", PERCENT_NO_SIGN, 80},
+        {"0%", PERCENT_OUT_OF_RANGE, 0},   {"0", PERCENT_OUT_OF_RANGE, 0},
+        {"101%", PERCENT_OUT_OF_RANGE, 0}, {"99999999999999999999999%", PERCENT_OUT_OF_RANGE, 0},
+        {"", PERCENT_NOT_WHOLE, 0},        {"%", PERCENT_NOT_WHOLE, 0},
+        {"80%%", PERCENT_NOT_WHOLE, 0},    {"80 %", PERCENT_NOT_WHOLE, 0},
+        {"0.8", PERCENT_NOT_WHOLE, 0},     {"80.0%", PERCENT_NOT_WHOLE, 0},
+        {"-5%", PERCENT_NOT_WHOLE, 0},     {"+5%", PERCENT_NOT_WHOLE, 0},
+        {"080%", PERCENT_NOT_WHOLE, 0},    {"80%x", PERCENT_NOT_WHOLE, 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        int64_t value = 0;
+        check_context("%s", cases[i].text);
+        CHECK_EQ(scalar_percent(cases[i].text, 1, 100, &value), cases[i].result);
+        CHECK_EQ(value, cases[i].value);
+    }
+}
+
+CHECK_MAIN({"percentages", percentages}, {"durations", durations}, {"integers", integers}, {"variables", variables},
+           {"names", names}, {"sorting", sorting})

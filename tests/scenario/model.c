@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "model_impl.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "util/cleanup.h"
+#include "util/escape.h"
 #include "util/macro.h"
+#include "util/strbuf.h"
 
 #define OWN_USER "pgvigil"
 
@@ -19,6 +23,9 @@ struct model_session *model_find(struct model *model, const struct session_id *i
 }
 
 static bool spec_matches(const struct spec *spec, const struct session_row *row, int app) {
+    if (spec->query && !(spec->query & row->query_matches)) {
+        return false;
+    }
     switch (spec->kind) {
     case SPEC_ABSENT:
     case SPEC_NOBODY:
@@ -27,13 +34,17 @@ static bool spec_matches(const struct spec *spec, const struct session_row *row,
         return row->user[0] == 'u' && ((spec->users >> (row->user[1] - '0')) & 1);
     case SPEC_PREFIX:
         return row->application_name[0] == spec->prefix;
+    case SPEC_SUPERUSER:
+        return row->superuser == spec->superuser;
+    case SPEC_QUERY:
+        return spec->query != 0;
     case SPEC_APP:
         return app >= 0 && (size_t)app == spec->app;
     }
     return false;
 }
 
-static int model_app(const struct model_policy *policy, const struct session_row *row) {
+int model_app(const struct model_policy *policy, const struct session_row *row) {
     for (size_t i = 0; i < policy->n_apps; i++) {
         if (spec_matches(&policy->apps[i], row, -1)) {
             return (int)i;
@@ -42,23 +53,54 @@ static int model_app(const struct model_policy *policy, const struct session_row
     return -1;
 }
 
-static bool model_same_group(const struct model_policy *policy, const struct session_row *a,
-                             const struct session_row *b) {
+bool model_same_group(const struct model_policy *policy, const struct session_row *a, const struct session_row *b) {
     int app = model_app(policy, a);
     return app == model_app(policy, b) && (app >= 0 || strcmp(a->application_name, b->application_name) == 0);
 }
 
-static bool model_covers(const struct model_policy *policy, const struct model_rule *rule,
-                         const struct session_row *row) {
+static void model_scope(const struct model_policy *policy, size_t all, const struct spec **match,
+                        const struct spec **ignore) {
+    bool is_quota = all >= MODEL_MAX_RULES;
+    *match = is_quota ? &policy->quotas[all - MODEL_MAX_RULES].match : &policy->rules[all].match;
+    *ignore = is_quota ? &policy->quotas[all - MODEL_MAX_RULES].ignore : &policy->rules[all].ignore;
+}
+
+bool model_covers(const struct model_policy *policy, size_t all, const struct session_row *row) {
+    const struct spec *match, *ignore;
     int app = model_app(policy, row);
-    return (rule->match.kind == SPEC_ABSENT || spec_matches(&rule->match, row, app)) &&
-           !spec_matches(&rule->ignore, row, app);
+
+    model_scope(policy, all, &match, &ignore);
+    return (match->kind == SPEC_ABSENT || spec_matches(match, row, app)) && !spec_matches(ignore, row, app);
+}
+
+bool model_asks_query(const struct model_policy *policy, size_t all) {
+    const struct spec *match, *ignore;
+    model_scope(policy, all, &match, &ignore);
+    return match->query || ignore->query;
+}
+
+void model_rule_name(const struct model *model, size_t all, char text[static 32]) {
+    bool is_quota = all >= MODEL_MAX_RULES;
+    (void)snprintf(text, 32, "%c%zug%u", is_quota ? 'q' : 'r', is_quota ? all - MODEL_MAX_RULES : all,
+                   model->policy.generation);
+}
+
+// Apps and application names are told apart, as the order of groups does it: "aNAME" and "nQUOTED".
+void model_group_name(const struct model_policy *policy, const struct session_row *row, char text[static MODEL_KEY]) {
+    CLEANUP(strbuf_deinit) struct strbuf quoted = STRBUF_EMPTY;
+    int app = model_app(policy, row);
+
+    escape_quoted(&quoted, row->application_name);
+    (void)(app >= 0 ? snprintf(text, MODEL_KEY, "aapp%d", app) : snprintf(text, MODEL_KEY, "n%s", strbuf_str(&quoted)));
+}
+
+bool model_enforces(const struct model *model, bool rule_enforce) {
+    return model->leads && model->policy.enforce && model->policy.target_enforce && rule_enforce;
 }
 
 // --- How long -------------------------------------------------------------------------------------------------------
 
-static bool model_age(const struct model *model, const struct model_session *session, enum session_time which,
-                      usec_t *ret) {
+bool model_age(const struct model *model, const struct model_session *session, enum session_time which, usec_t *ret) {
     int64_t at = session_row_time(&session->row, which);
     if (at == TIMESTAMP_NONE) {
         return false;
@@ -70,23 +112,31 @@ static bool model_age(const struct model *model, const struct model_session *ses
     return true;
 }
 
-static enum session_time model_measures(const struct model_rule *rule, const struct session_row *row) {
+enum session_time model_measures(const struct model_rule *rule, const struct session_row *row) {
     return rule->has_since                      ? rule->since
            : row->state == SESSION_STATE_ACTIVE ? SESSION_TIME_QUERY_START
                                                 : SESSION_TIME_STATE_CHANGE;
 }
 
-static bool model_is_over(const struct model *model, const struct model_rule *rule, const struct model_session *session,
-                          usec_t *ret_age) {
-    const struct session_row *row = &session->row;
-    return row->state != SESSION_STATE_NONE && row->state != SESSION_STATE_DISABLED &&
-           (rule->states & SESSION_STATE_BIT(row->state)) && model_covers(&model->policy, rule, row) &&
-           model_age(model, session, model_measures(rule, row), ret_age) && *ret_age >= rule->after;
+// Rules with `when` speak on full scans alone.
+static bool model_sleeps(const struct model *model, size_t i) {
+    const struct model_rule *rule = &model->policy.rules[i];
+    return ((rule->has_usage || rule->blocks > 0) && !model->full) || (rule->has_usage && !model->armed[i]);
 }
 
-// --- Protections, floors, budgets -----------------------------------------------------------------------------------
+bool model_is_over(const struct model *model, size_t i, usec_t after, const struct model_session *session,
+                   usec_t *ret_age) {
+    const struct model_rule *rule = &model->policy.rules[i];
+    const struct session_row *row = &session->row;
+    return row->state != SESSION_STATE_NONE && row->state != SESSION_STATE_DISABLED && !model_sleeps(model, i) &&
+           (rule->states & SESSION_STATE_BIT(row->state)) && model_covers(&model->policy, i, row) &&
+           session->n_blocks >= rule->blocks && model_age(model, session, model_measures(rule, row), ret_age) &&
+           *ret_age >= after;
+}
 
-static bool model_protected(const struct model *model, const struct model_session *session, bool for_good) {
+// --- Protections ----------------------------------------------------------------------------------------------------
+
+bool model_protected(const struct model *model, const struct model_session *session, bool for_good) {
     const struct model_policy *policy = &model->policy;
     const struct session_row *row = &session->row;
     bool running = row->state == SESSION_STATE_ACTIVE || row->state == SESSION_STATE_FASTPATH;
@@ -102,186 +152,12 @@ static bool model_protected(const struct model *model, const struct model_sessio
            (!for_good && (!model_age(model, session, SESSION_TIME_BACKEND_START, &lived) || lived < policy->min_age));
 }
 
-static int64_t model_living(const struct model *model, const struct model_session *of) {
-    int64_t n = 0;
-    for (size_t i = 0; i < model->n_sessions; i++) {
-        n += !model->sessions[i].dying && model_same_group(&model->policy, &model->sessions[i].row, &of->row);
-    }
-    return n;
+bool model_is_used(const struct model *model, int64_t percent) {
+    return (int64_t)model->n_sessions * 100 >= percent * model->usable;
 }
-
-static int64_t model_spent(const struct model *model, bool this_poll, usec_t now) {
-    int64_t n = 0;
-    for (size_t i = 0; i < model->n_intents; i++) {
-        const struct intent *intent = &model->intents[i];
-        n +=
-            !intent->refunded && (this_poll ? intent->poll == model->poll : now < intent->decided_at + USEC_PER_MINUTE);
-    }
-    return n;
-}
-
-// --- Decisions ------------------------------------------------------------------------------------------------------
 
 void model_hash(struct model *model, uint64_t value) {
     model->hash = (model->hash ^ value) * UINT64_C(1099511628211);
-}
-
-static bool row_is_equal(const struct session_row *a, const struct session_row *b) {
-    return a->id.id == b->id.id && a->id.since == b->id.since && a->state == b->state &&
-           a->state_change == b->state_change && a->query_start == b->query_start && a->xact_start == b->xact_start &&
-           strcmp(a->user, b->user) == 0 && strcmp(a->application_name, b->application_name) == 0 &&
-           strcmp(a->database, b->database) == 0 && a->user_oid == b->user_oid && a->database_oid == b->database_oid &&
-           a->superuser == b->superuser;
-}
-
-static void model_check_decision(struct model *model, const struct decision *decision, size_t rule_index,
-                                 struct model_session *session, usec_t age, usec_t now) {
-    const struct model_rule *rule = &model->policy.rules[rule_index];
-    const struct guard_test *test = &decision->test;
-    enum session_time time = model_measures(rule, &session->row);
-
-    HOLDS(P8_OBSERVING_DECIDES_NOTHING,
-          decision->enforce && rule->enforce && model->policy.enforce && model->policy.target_enforce);
-    HOLDS(P3_ONLY_ROWS_OF_THIS_SCAN, session->fed);
-    HOLDS(P3_NOTHING_BEFORE_A_FULL_SCAN, model->complete);
-    HOLDS(P2_EMPTY_FILTERS_MATCH_NOBODY, rule->match.kind != SPEC_NOBODY);
-    HOLDS(P4_NEVER_THE_PROTECTED, !model_protected(model, session, false));
-    HOLDS(P5_KEEP_IS_NEVER_CROSSED, rule->action != ACTION_TERMINATE || model_living(model, session) > rule->keep);
-    HOLDS(P5_BUDGETS_ARE_NEVER_EXCEEDED, model_spent(model, true, now) < model->policy.per_poll);
-    HOLDS(P5_BUDGETS_ARE_NEVER_EXCEEDED, model_spent(model, false, now) < model->policy.per_minute);
-    HOLDS(NOT_SIGNALLED_AGAIN_TOO_SOON, !session->dying && session->hold_until <= now);
-    HOLDS(CANCELLED_ONCE_PER_QUERY, rule->action != ACTION_CANCEL || session->cancelled != session->row.query_start);
-    HOLDS(P1_THE_TEST_IS_THE_ROW, row_is_equal(&decision->session, &session->row));
-    HOLDS(P1_THE_TEST_IS_THE_ROW, test->id.id == session->row.id.id && test->id.since == session->row.id.since);
-    HOLDS(P1_THE_TEST_IS_THE_ROW, test->user_oid == session->row.user_oid &&
-                                      test->database_oid == session->row.database_oid &&
-                                      strcmp(test->application_name, session->row.application_name) == 0);
-    HOLDS(P1_THE_TEST_IS_THE_ROW, test->time == time && test->at == session_row_time(&session->row, time));
-    HOLDS(P1_THE_TEST_IS_THE_ROW, test->states == 0 ? rule->any : !(test->states & ~rule->states));
-    HOLDS(P1_THE_TEST_IS_THE_ROW, rule->has_since || session->row.state != SESSION_STATE_ACTIVE ||
-                                      test->states == SESSION_STATE_BIT(SESSION_STATE_ACTIVE));
-    HOLDS(DECISIONS_ARE_THOSE_OF_THE_MODEL, decision->rule_index == rule_index && decision->action == rule->action &&
-                                                decision->observed == age && decision->limit == rule->after);
-    for (size_t i = 0; i < model->n_intents; i++) {
-        const struct intent *other = &model->intents[i];
-        HOLDS(ONE_ACT_IN_FLIGHT, other->state != INTENT_ACT || !session_id_is_equal(&other->id, &session->row.id));
-        HOLDS(P6_EACH_INTENT_HAS_ONE_FINAL_OUTCOME, other->serial < decision->serial);
-    }
-}
-
-// The names are constants of the simulation: they outlive every row.
-static void model_take_decision(struct model *model, const struct decision *decision, struct model_session *session,
-                                usec_t now) {
-    const struct model_rule *rule = &model->policy.rules[decision->rule_index];
-
-    HOLDS(DECISIONS_ARE_THOSE_OF_THE_MODEL, model->n_intents < MODEL_MAX_INTENTS);
-    struct intent *intent = &model->intents[model->n_intents++];
-    *intent = (struct intent){
-        .serial = decision->serial,
-        .id = decision->session.id,
-        .action = decision->action,
-        .query_start = decision->session.query_start,
-        .decided_at = now,
-        .poll = model->poll,
-        .test = decision->test,
-        .rule_states = rule->states,
-        .rule_any = rule->any,
-    };
-    intent->test.application_name = session->row.application_name;
-    session->hold_until = USEC_INFINITY;
-    if (decision->action == ACTION_TERMINATE) {
-        session->dying = true;
-    } else {
-        session->cancelled = decision->session.query_start;
-    }
-    model->n_decisions++;
-    model_hash(model, decision->serial * 31 + (uint64_t)decision->session.id.id);
-    model_hash(model, decision->rule_index);
-}
-
-// Longest first, then the smaller pid; NULL when all have had their turn.
-static struct model_session *model_next(const struct model *model, size_t rule, bool *had, usec_t now,
-                                        usec_t *ret_age) {
-    size_t best = model->n_sessions;
-    usec_t age;
-
-    for (size_t i = 0; i < model->n_sessions; i++) {
-        const struct model_session *session = &model->sessions[i];
-        if (had[i] || !session->fed || session->dying || session->hold_until > now ||
-            !model_is_over(model, &model->policy.rules[rule], session, &age)) {
-            continue;
-        }
-        if (best == model->n_sessions || age > *ret_age ||
-            (age == *ret_age && session->row.id.id < model->sessions[best].row.id.id)) {
-            best = i;
-            *ret_age = age;
-        }
-    }
-    if (best == model->n_sessions) {
-        return NULL;
-    }
-    had[best] = true;
-    return (struct model_session *)(uintptr_t)&model->sessions[best];
-}
-
-// Every decision that there must be, in its order, against those that came.
-static void model_decide(struct model *model, usec_t now, const struct engine_result *result) {
-    const struct model_policy *policy = &model->policy;
-    size_t n = 0;
-
-    for (size_t rule = 0; rule < policy->n_rules; rule++) {
-        const struct model_rule *r = &policy->rules[rule];
-        bool had[MODEL_MAX_SESSIONS] = {0};
-        struct model_session *session;
-        usec_t age = 0;
-        if (r->action == ACTION_LOG || !(policy->enforce && policy->target_enforce && r->enforce)) {
-            continue;
-        }
-        while ((session = model_next(model, rule, had, now, &age)) != NULL) {
-            if ((r->action == ACTION_CANCEL && session->cancelled == session->row.query_start) ||
-                model_protected(model, session, false) ||
-                (r->action == ACTION_TERMINATE && model_living(model, session) - 1 < r->keep) ||
-                model_spent(model, true, now) >= policy->per_poll ||
-                model_spent(model, false, now) >= policy->per_minute) {
-                continue;
-            }
-            HOLDS(DECISIONS_ARE_THOSE_OF_THE_MODEL, n < result->n_decisions);
-            const struct decision *decision = &result->decisions[n];
-            HOLDS(DECISIONS_ARE_SORTED, session_id_is_equal(&decision->session.id, &session->row.id));
-            model_check_decision(model, decision, rule, session, age, now);
-            model_take_decision(model, decision, session, now);
-            n++;
-        }
-    }
-    HOLDS(DECISIONS_ARE_THOSE_OF_THE_MODEL, n == result->n_decisions);
-}
-
-// --- Would-be decisions, and those of rules that log ----------------------------------------------------------------
-
-static void model_check_report(struct model *model, const struct event *event) {
-    struct model_session *session = model_find(model, &event->session->id);
-    usec_t age = 0;
-    size_t rule = (size_t)(event->rule[1] - '0');
-    HOLDS(P3_ONLY_ROWS_OF_THIS_SCAN, session && session->fed && rule < model->policy.n_rules);
-    const struct model_rule *r = &model->policy.rules[rule];
-
-    HOLDS(P4_NEVER_THE_PROTECTED, !model_protected(model, session, false));
-    HOLDS(DECISIONS_ARE_THOSE_OF_THE_MODEL,
-          model_is_over(model, r, session, &age) && event->age == age && event->action == r->action);
-    if (r->action == ACTION_LOG) {
-        int64_t at = session_row_time(&session->row, model_measures(r, &session->row));
-        HOLDS(OBSERVED_ONCE_FOR_EACH_SESSION_AND_RULE, !session->logged[rule] || session->logged_at[rule] != at);
-        session->logged[rule] = true;
-        session->logged_at[rule] = at;
-        return;
-    }
-    HOLDS(P8_OBSERVING_DECIDES_NOTHING,
-          event->observe && !(model->policy.enforce && model->policy.target_enforce && r->enforce));
-    HOLDS(OBSERVED_ONCE_FOR_EACH_SESSION_AND_RULE,
-          !session->would[rule] ||
-              (r->action == ACTION_CANCEL && session->would_query[rule] != session->row.query_start));
-    session->would[rule] = true;
-    session->would_query[rule] = session->row.query_start;
 }
 
 static void model_drop_old(struct model *model, usec_t now) {
@@ -307,13 +183,16 @@ static usec_t model_due(const struct model *model, const struct model_session *s
         !model_age(model, session, SESSION_TIME_BACKEND_START, &lived)) {
         return due;
     }
+    if (session->escalate_at != USEC_INFINITY && session->row.state == SESSION_STATE_ACTIVE &&
+        session->row.query_start == session->cancelled && session->escalate_at > model->received_at) {
+        due = session->escalate_at;
+    }
     for (size_t i = 0; i < model->policy.n_rules; i++) {
-        struct model_rule rule = model->policy.rules[i];
+        const struct model_rule rule = model->policy.rules[i];
         bool told =
             session->would[i] && (rule.action != ACTION_CANCEL || session->would_query[i] == session->row.query_start);
         usec_t after = rule.after;
-        rule.after = 0;
-        if (told || !model_is_over(model, &rule, session, &age) ||
+        if (told || rule.has_usage || rule.blocks > 0 || !model_is_over(model, i, 0, session, &age) ||
             (age == 0 && session_row_time(&session->row, model_measures(&rule, &session->row)) > model->server_now) ||
             (age >= after && lived >= model->policy.min_age)) {
             continue;
@@ -361,7 +240,8 @@ static void model_feed_row(struct model *model, const struct session_row *row, u
 
     if (fresh) {
         session = &model->sessions[model->n_sessions++];
-        *session = (struct model_session){.cancelled = TIMESTAMP_NONE};
+        *session = (struct model_session){.cancelled = TIMESTAMP_NONE, .escalate_at = USEC_INFINITY};
+        session->fresh = true;
     }
     for (unsigned i = 0; i < N_SESSION_TIMES; i++) {
         enum session_time which = (enum session_time)i;
@@ -375,6 +255,17 @@ static void model_feed_row(struct model *model, const struct session_row *row, u
         row->command == SESSION_COMMAND_LISTEN || (session->listener && row->command != SESSION_COMMAND_UNLISTEN);
 }
 
+static void model_count_blocked(struct model_session *session, const struct scan *scan) {
+    session->n_blocks = 0;
+    for (size_t i = 0; i < scan->n_rows; i++) {
+        bool waits = false;
+        for (size_t k = 0; k < scan->rows[i].n_blocked_by; k++) {
+            waits |= scan->rows[i].blocked_by[k] == session->row.id.id;
+        }
+        session->n_blocks += waits && scan->rows[i].id.id != session->row.id.id;
+    }
+}
+
 static void model_feed(struct model *model, const struct scan *scan) {
     size_t n = 0;
 
@@ -383,6 +274,9 @@ static void model_feed(struct model *model, const struct scan *scan) {
     }
     for (size_t i = 0; i < scan->n_rows; i++) {
         model_feed_row(model, &scan->rows[i], scan->received_at);
+    }
+    for (size_t i = 0; scan->kind == SCAN_FULL && i < model->n_sessions; i++) {
+        model_count_blocked(&model->sessions[i], scan);
     }
     for (size_t i = 0; i < model->n_sessions; i++) {
         const struct model_session *session = &model->sessions[i];
@@ -397,6 +291,15 @@ static void model_feed(struct model *model, const struct scan *scan) {
     model->n_sessions = n;
     model->server_now = scan->server_now;
     model->received_at = scan->received_at;
+    for (size_t i = 0; i < model->n_sessions; i++) {
+        struct model_session *session = &model->sessions[i];
+        usec_t age = 0;
+        if (session->fresh) {
+            model_age(model, session, SESSION_TIME_BACKEND_START, &age);
+            model_breaker_arrived(model, &session->row, model->received_at - MIN(age, model->received_at));
+            session->fresh = false;
+        }
+    }
 }
 
 static void model_watch_clock(struct model *model, const struct scan *scan, int64_t offset, bool restarted,
@@ -419,6 +322,32 @@ static void model_watch_clock(struct model *model, const struct scan *scan, int6
     HOLDS(CLOCK_STEPS_ARE_TOLD, told == jumped);
 }
 
+// What rules go by besides single sessions, known on full scans.
+static void model_watch(struct model *model, const struct scan *scan, bool fresh, usec_t now) {
+    bool gap = model->has_full && model->policy.poll_interval > 0 &&
+               now > model->full_at + ENGINE_GAP_POLLS * model->policy.poll_interval;
+
+    model->usable = MAX(scan->facts.max_connections, 1);
+    if (gap || fresh) {
+        memset(model->armed, 0, sizeof(model->armed));
+        for (size_t q = 0; q < MODEL_MAX_QUOTAS; q++) {
+            for (size_t i = 0; i < model->n_over[q]; i++) {
+                model->over[q][i].since = now;
+            }
+        }
+        model_breaker_forget(model);
+    }
+    model->has_full = true;
+    model->full_at = now;
+    model->pressed = model->policy.pressure_at > 0 && model_is_used(model, model->policy.pressure_at);
+    for (size_t i = 0; i < model->policy.n_rules; i++) {
+        const struct model_rule *rule = &model->policy.rules[i];
+        model->armed[i] = rule->has_usage && model_is_used(model, model->armed[i] ? rule->until : rule->usage);
+    }
+    model_watch_shares(model, now);
+    model_breaker_judge(model, now);
+}
+
 void model_scan(struct model *model, const struct scan *scan, int64_t offset, bool restarted, bool promoted, usec_t now,
                 const struct engine_result *result) {
     struct came came = {.result = result};
@@ -435,13 +364,14 @@ void model_scan(struct model *model, const struct scan *scan, int64_t offset, bo
     model_feed(model, scan);
     model->complete = true;
     model->poll += full;
+    model->full = full;
     model_settle(model, full, &came, now);
     model_nothing_else(&came);
-    for (size_t i = 0; i < result->n_events; i++) {
-        if (result->events[i].kind == EVENT_DECISION) {
-            model_check_report(model, &result->events[i]);
-        }
+    if (full) {
+        model_watch(model, scan, restarted || promoted, now);
     }
+    HOLDS(PRESSURE_IS_TOLD, result->pressed || !model->pressed);
+    model_check_reports(model, result);
     model_decide(model, now, result);
     model_drop_old(model, now);
     if (!full) {
@@ -457,17 +387,55 @@ void model_lost(struct model *model, const struct engine_result *result) {
           result->n_decisions == 0 && result->n_events == 0 && result->look_at == USEC_INFINITY);
 }
 
-void model_policy(struct model *model, const struct model_policy *policy, bool same,
-                  const struct engine_result *result) {
-    HOLDS(P3_ONLY_ROWS_OF_THIS_SCAN, result->n_decisions == 0);
-    model->policy = *policy;
-    if (same) {
+// The rule at that place is another one, or gone.
+static void model_forget_rule(struct model *model, size_t all, bool named, bool equal) {
+    for (size_t i = 0; i < model->n_intents; i++) {
+        struct intent *intent = &model->intents[i];
+        intent->spender = intent->spender == (int)all && !named ? -1 : intent->spender;
+        intent->rule = intent->rule == (int)all && !equal ? -1 : intent->rule;
+    }
+    if (equal) {
         return;
+    }
+    model->samples[all].n = 0;
+    if (all >= MODEL_MAX_RULES) {
+        model->n_over[all - MODEL_MAX_RULES] = 0;
+    } else {
+        model->armed[all] = false;
     }
     for (size_t i = 0; i < model->n_sessions; i++) {
         struct model_session *session = &model->sessions[i];
-        session->fed = false; // rules that have not judged a row yet set no due time
-        memset(session->would, 0, sizeof(session->would));
-        memset(session->logged, 0, sizeof(session->logged));
+        session->would[all] = session->logged[all] = false;
+        if (session->escalate_at != USEC_INFINITY && session->escalate_rule == (int)all) {
+            session->escalate_at = USEC_INFINITY;
+        }
     }
+}
+
+void model_policy(struct model *model, const struct model_policy *policy, bool same,
+                  const struct engine_result *result) {
+    HOLDS(P3_ONLY_ROWS_OF_THIS_SCAN, result->n_decisions == 0);
+    const struct model_policy old = model->policy;
+    memcpy(&model->policy, policy, sizeof(*policy));
+    if (same) {
+        return;
+    }
+    bool apps = old.generation == policy->generation;
+    for (size_t all = 0; all < MODEL_ALL; all++) {
+        size_t q = all - MODEL_MAX_RULES;
+        bool is_quota = all >= MODEL_MAX_RULES;
+        bool named =
+            apps && (is_quota ? q < MIN(old.n_quotas, policy->n_quotas) : all < MIN(old.n_rules, policy->n_rules));
+        bool equal = named && (is_quota ? memcmp(&old.quotas[q], &policy->quotas[q], sizeof(old.quotas[q])) == 0
+                                        : memcmp(&old.rules[all], &policy->rules[all], sizeof(old.rules[all])) == 0);
+        model_forget_rule(model, all, named, equal);
+    }
+    for (size_t i = 0; i < model->n_sessions; i++) {
+        model->sessions[i].fed = false; // rules that have not judged a row yet set no due time
+    }
+}
+
+void model_lead(struct model *model, bool leads, const struct engine_result *result) {
+    HOLDS(P3_ONLY_ROWS_OF_THIS_SCAN, result->n_decisions == 0);
+    model->leads = leads;
 }

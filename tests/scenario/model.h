@@ -12,7 +12,12 @@
 
 #define MODEL_MAX_SESSIONS 64
 #define MODEL_MAX_RULES 6
+#define MODEL_MAX_QUOTAS 3
+#define MODEL_ALL (MODEL_MAX_RULES + MODEL_MAX_QUOTAS) // quotas behind the rules
 #define MODEL_MAX_APPS 3
+#define MODEL_KEY 320 // holds every group's name
+#define MODEL_MAX_BREAKERS 64
+#define MODEL_MAX_SAMPLES 20
 #define MODEL_N_USERS 5
 #define MODEL_MAX_INTENTS 4096
 
@@ -25,6 +30,13 @@ enum property {
     P4_NEVER_THE_PROTECTED,
     P5_KEEP_IS_NEVER_CROSSED,
     P5_BUDGETS_ARE_NEVER_EXCEEDED,
+    P5_SHARES_ARE_NEVER_EXCEEDED,
+    P5_A_TRIPPED_BREAKER_HOLDS,
+    USAGE_IS_NOT_DRIVEN_BELOW_UNTIL,
+    QUOTAS_ARE_MET_AND_NO_MORE,
+    ESCALATES_AFTER_THE_CANCEL_ALONE,
+    WHO_BLOCKS_IS_COUNTED,
+    PRESSURE_IS_TOLD,
     P6_EACH_INTENT_HAS_ONE_FINAL_OUTCOME,
     P6_OUTCOMES_ARE_THOSE_OF_THE_MODEL,
     P8_OBSERVING_DECIDES_NOTHING,
@@ -48,13 +60,15 @@ enum property {
 void property_check(enum property property, bool holds, const char *what, int line);
 #define HOLDS(property, condition) property_check((property), (condition), #condition, __LINE__)
 
-enum spec_kind { SPEC_ABSENT, SPEC_NOBODY, SPEC_USERS, SPEC_PREFIX, SPEC_APP };
+enum spec_kind { SPEC_ABSENT, SPEC_NOBODY, SPEC_USERS, SPEC_PREFIX, SPEC_SUPERUSER, SPEC_QUERY, SPEC_APP };
 
 struct spec {
     enum spec_kind kind;
     unsigned users; // bits of u0, u1, ...
     char prefix;    // application names that begin with it
     size_t app;
+    bool superuser;
+    unsigned query; // bits, one of which must match; 0: not asked (but by SPEC_QUERY)
 };
 
 struct model_rule {
@@ -66,6 +80,27 @@ struct model_rule {
     struct spec match;
     struct spec ignore;
     int64_t keep;
+    enum action action;
+    bool has_then;
+    usec_t grace;
+    bool has_usage;
+    int64_t usage;
+    int64_t until;
+    int64_t blocks;
+    bool enforce;
+};
+
+struct model_quota {
+    unsigned per;
+    struct spec match;
+    struct spec ignore;
+    int64_t max;
+    bool is_percent;
+    usec_t wait;
+    enum session_state evict[2];
+    size_t n_evict;
+    usec_t min_idle;
+    enum victims victims;
     enum action action;
     bool enforce;
 };
@@ -80,22 +115,35 @@ struct model_policy {
     struct spec protect;
     struct model_rule rules[MODEL_MAX_RULES];
     size_t n_rules;
+    struct model_quota quotas[MODEL_MAX_QUOTAS];
+    size_t n_quotas;
+    unsigned generation; // part of every rule's name: other apps are other rules
     int64_t per_poll;
     int64_t per_minute;
+    int64_t pressure_per_minute;
+    int64_t share;
+    int64_t rounds;
+    usec_t pause;
+    int64_t pressure_at;
+    usec_t poll_interval;
 };
 
 struct model_session {
     struct session_row row; // as last fed
     bool fed;               // by the scan at hand
+    bool fresh;             // for the first time
     bool listener;
     usec_t seen_at[N_SESSION_TIMES_];
     usec_t hold_until;
     bool dying;
     int64_t cancelled;
-    bool would[MODEL_MAX_RULES];
-    int64_t would_query[MODEL_MAX_RULES];
-    bool logged[MODEL_MAX_RULES];
-    int64_t logged_at[MODEL_MAX_RULES];
+    usec_t escalate_at; // USEC_INFINITY: not at all
+    int escalate_rule;
+    int64_t n_blocks;
+    bool would[MODEL_ALL];
+    int64_t would_query[MODEL_ALL];
+    bool logged[MODEL_ALL];
+    int64_t logged_at[MODEL_ALL];
 };
 
 enum intent_state { INTENT_ACT, INTENT_DYING, INTENT_LINGERING, INTENT_CANCELLING, INTENT_UNKNOWN, INTENT_FINAL };
@@ -112,12 +160,64 @@ struct intent {
     uint64_t poll;
     bool refunded;
     struct guard_test test; // application_name is a constant's
-    unsigned rule_states;   // what the rule named
+    int rule;               // as it stands now; -1: it is no more what it was
+    int spender;            // the rule of that name; -1: none
+    bool pressure;
+    bool escalates;
+    char rule_name[32];
+    unsigned rule_states; // what the rule named
     bool rule_any;
+};
+
+// A group over its quota.
+struct model_over {
+    char key[MODEL_KEY];
+    size_t n_key;
+    usec_t since;
+    uint64_t poll; // the latest that found it over
+};
+
+struct model_breaker {
+    char rule[32];
+    char group[MODEL_KEY];
+    usec_t opened_at;
+    usec_t last_at;
+    int64_t n_victims;
+    struct {
+        struct session_row row; // one of that origin
+        int64_t n_victims;
+        int64_t n_arrived;
+    } origins[MODEL_MAX_SESSIONS];
+    size_t n_origins;
+    int64_t n_in_a_row;
+    usec_t counted_at;
+    unsigned n_doubled;
+    bool tripped;
+    usec_t until;
+};
+
+struct model_samples {
+    struct {
+        usec_t at;
+        int64_t n;
+    } items[MODEL_MAX_SAMPLES];
+    size_t n;
 };
 
 struct model {
     struct model_policy policy;
+    bool leads;
+    bool full; // the scan at hand
+    bool has_full;
+    usec_t full_at;
+    bool pressed;
+    int64_t usable;
+    bool armed[MODEL_MAX_RULES];
+    struct model_samples samples[MODEL_ALL];
+    struct model_over over[MODEL_MAX_QUOTAS][MODEL_MAX_SESSIONS];
+    size_t n_over[MODEL_MAX_QUOTAS];
+    struct model_breaker breakers[MODEL_MAX_BREAKERS];
+    size_t n_breakers;
     struct model_session sessions[MODEL_MAX_SESSIONS];
     size_t n_sessions;
     struct intent intents[MODEL_MAX_INTENTS]; // the final ones are dropped after a minute
@@ -143,6 +243,7 @@ void model_scan(struct model *model, const struct scan *scan, int64_t offset, bo
 void model_act(struct model *model, struct intent *intent, enum act_result answer, usec_t now,
                const struct engine_result *result);
 void model_lost(struct model *model, const struct engine_result *result);
+void model_lead(struct model *model, bool leads, const struct engine_result *result);
 void model_policy(struct model *model, const struct model_policy *policy, bool same,
                   const struct engine_result *result);
 void model_stop(struct model *model, const struct engine_result *result);

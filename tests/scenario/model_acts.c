@@ -101,6 +101,16 @@ void model_settle(struct model *model, bool full, struct came *came, usec_t now)
     }
 }
 
+static void model_signalled(struct model *model, const struct intent *intent, struct model_session *session,
+                            usec_t now) {
+    if (intent->action == ACTION_TERMINATE) {
+        model_breaker_victim(model, intent->rule_name, &session->row, now);
+    } else if (intent->rule >= 0 && model->policy.rules[intent->rule].has_then) {
+        session->escalate_at = now + model->policy.rules[intent->rule].grace;
+        session->escalate_rule = intent->rule;
+    }
+}
+
 void model_act(struct model *model, struct intent *intent, enum act_result answer, usec_t now,
                const struct engine_result *result) {
     static const struct {
@@ -125,6 +135,9 @@ void model_act(struct model *model, struct intent *intent, enum act_result answe
     }
     model_nothing_else(&came);
     HOLDS(P3_ONLY_ROWS_OF_THIS_SCAN, result->n_decisions == 0);
+    if (answer == ACT_SIGNALLED && session) {
+        model_signalled(model, intent, session, now);
+    }
     intent->signalled_at = now;
     intent->unsure = answer == ACT_UNKNOWN;
     intent->state = !sent                             ? INTENT_FINAL

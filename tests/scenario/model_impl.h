@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: PostgreSQL
 #pragma once
 
-// Shared by the two files of the model: model.c (who, how long, what is decided), model_acts.c (what became of it).
+// Shared by the files of the model: model.c (who, how long, inputs), model_decide.c (what is decided), model_breaker.c
+// (whether it helps), model_acts.c (what became of it).
 
 #include "model.h"
 
@@ -15,3 +16,28 @@ void model_hash(struct model *model, uint64_t value);
 void model_check_looks(struct model *model, usec_t now, const struct engine_result *result);
 void model_settle(struct model *model, bool full, struct came *came, usec_t now);
 void model_nothing_else(struct came *came);
+
+int model_app(const struct model_policy *policy, const struct session_row *row); // -1: none
+bool model_same_group(const struct model_policy *policy, const struct session_row *a, const struct session_row *b);
+// `all` counts rules, then quotas from MODEL_MAX_RULES on.
+bool model_covers(const struct model_policy *policy, size_t all, const struct session_row *row);
+bool model_asks_query(const struct model_policy *policy, size_t all);
+bool model_age(const struct model *model, const struct model_session *session, enum session_time which, usec_t *ret);
+enum session_time model_measures(const struct model_rule *rule, const struct session_row *row);
+bool model_is_over(const struct model *model, size_t rule, usec_t after, const struct model_session *session,
+                   usec_t *ret_age);
+bool model_protected(const struct model *model, const struct model_session *session, bool for_good);
+bool model_is_used(const struct model *model, int64_t percent);
+bool model_enforces(const struct model *model, bool rule_enforce);
+void model_rule_name(const struct model *model, size_t all, char text[static 32]);
+void model_group_name(const struct model_policy *policy, const struct session_row *row, char text[static MODEL_KEY]);
+
+void model_decide(struct model *model, usec_t now, const struct engine_result *result);
+void model_watch_shares(struct model *model, usec_t now);
+void model_check_reports(struct model *model, const struct engine_result *result);
+
+bool model_breaker_holds(const struct model *model, const char *rule, const struct session_row *row);
+void model_breaker_victim(struct model *model, const char *rule, const struct session_row *row, usec_t now);
+void model_breaker_arrived(struct model *model, const struct session_row *row, usec_t at);
+void model_breaker_judge(struct model *model, usec_t now);
+void model_breaker_forget(struct model *model);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "came.h"
 #include "core/engine.h"
 #include "util/array.h"
 #include "util/cleanup.h"
@@ -17,8 +18,11 @@
 #define MONOTONIC_START (1000 * USEC_PER_SEC) // of a timeline, on our clock
 #define SERVER_START INT64_C(800000000000000) // and on the server's
 #define MAX_EXPECTED 256
+#define MAX_LINES 128 // of one step with blocked_by=
 
-enum step_kind { STEP_NONE, STEP_FULL, STEP_LOOK, STEP_ACT, STEP_LOST, STEP_STOP };
+#define MAX_BLOCKERS 4 // of one line
+
+enum step_kind { STEP_NONE, STEP_FULL, STEP_LOOK, STEP_ACT, STEP_LOST, STEP_LEAD, STEP_STOP };
 
 struct expected {
     char where[256];
@@ -42,6 +46,9 @@ struct runner {
     struct engine *engine;
     struct policy *policy; // being written; NULL: nothing new
     bool target_enforce;
+    int64_t pressure_at;
+    usec_t poll_interval;
+    bool leads;     // of a STEP_LEAD
     int64_t offset; // steps of the server's clock
     usec_t rtt;
     struct server_facts facts;
@@ -55,6 +62,7 @@ struct runner {
     struct words *lines; // keep the rows' strings
     size_t n_lines;
     size_t lines_capacity;
+    int64_t blockers[MAX_LINES][MAX_BLOCKERS]; // of each line
     struct session_row *rows;
     size_t n_rows;
     size_t rows_capacity;
@@ -81,102 +89,6 @@ static void runner_fail(struct runner *runner, const char *where, const char *wh
     (void)printf("  %s: %s: %s\n", where, what, text);
 }
 
-// --- What came ------------------------------------------------------------------------------------------------------
-
-static void came_add(struct words *came, const char *format, ...) PRINTF_LIKE(2, 3);
-static void came_add(struct words *came, const char *format, ...) {
-    va_list ap;
-    va_start(ap, format);
-    char *text;
-    if (vasprintf(&text, format, ap) < 0 || came->n_items == WORDS_MAX) {
-        must(-ENOMEM);
-    }
-    va_end(ap);
-    came->items[came->n_items++] = text;
-}
-
-static void came_add_duration(struct words *came, const char *key, usec_t duration) {
-    CLEANUP(strbuf_deinit) struct strbuf sb = STRBUF_EMPTY;
-    if (duration != USEC_INFINITY) {
-        usec_render_exact(&sb, duration);
-        came_add(came, "%s=%s", key, strbuf_str(&sb));
-    }
-}
-
-static const char *came_name(const struct event *event, bool is_intent) {
-    switch (event->kind) {
-    case EVENT_DECISION:
-        if (is_intent || event->action == ACTION_LOG) {
-            return action_to_string(event->action);
-        }
-        return event->action == ACTION_CANCEL ? "would-cancel" : "would-terminate";
-    case EVENT_OUTCOME:
-        return outcome_to_string(event->outcome);
-    case EVENT_HELD_BACK:
-    case EVENT_CLOCK_JUMP:
-    case EVENT_START:
-    case EVENT_STOP:
-    case EVENT_CONFIG_LOADED:
-    case EVENT_CONFIG_REJECTED:
-    case EVENT_TARGET_UP:
-    case EVENT_TARGET_DOWN:
-    case EVENT_LOCKED_OUT:
-    case EVENT_SELF_CHECK:
-    case EVENT_RECORDS_DROPPED:
-    case N_EVENT_KINDS_:
-        break;
-    }
-    return event_kind_to_string(event->kind);
-}
-
-// One event as words, the most telling first.
-static void came_event(struct words *came, const struct event *event, bool is_intent) {
-    CLEANUP(strbuf_deinit) struct strbuf message = STRBUF_EMPTY;
-
-    came_add(came, "%s", came_name(event, is_intent));
-    if (event->rule) {
-        came_add(came, "%s", event->rule);
-    }
-    if (event->reason) {
-        came_add(came, "%s", event->reason);
-    }
-    if (event->count != EVENT_NUMBER_NONE) {
-        came_add(came, "%lld", (long long)event->count);
-    }
-    if (event->session) {
-        came_add(came, "pid=%lld", (long long)event->session->id.id);
-    }
-    if (event->app) {
-        came_add(came, "app=%s", event->app);
-    }
-    came_add_duration(came, "took", event->took);
-    if (event->age != USEC_INFINITY) {
-        came_add_duration(came, "age", event->age);
-        came_add_duration(came, "limit", event->limit);
-        came_add(came, "time=%s", session_time_to_string(event->time));
-    }
-    if (event->sqlstate) {
-        came_add(came, "sqlstate=%s", event->sqlstate);
-    }
-    if (event->hint) {
-        came_add(came, "hint=%s", event->hint);
-    }
-    if (event->detail) {
-        came_add(came, "detail=%s", event->detail);
-    }
-    if (event->observe) {
-        came_add(came, "observe");
-    }
-    came_add(came, "level=%s", event_level_to_string(event->level));
-    event_render(event, &message);
-    must(strbuf_error(&message));
-    if (strpbrk(strbuf_str(&message), "\n\r\t\x1b\x7f")) {
-        free(came->items[0]); // so that nothing can expect it
-        came->items[0] = strdup("unescaped");
-    }
-    came_add(came, "message=%s", strbuf_str(&message));
-}
-
 // All expected words are among those that came; "hint~text" looks inside of one.
 static bool came_is(const struct words *came, const struct words *expected) {
     for (size_t i = 0; i < expected->n_items; i++) {
@@ -201,11 +113,11 @@ static void words_join(const struct words *words, struct strbuf *sb) {
     }
 }
 
-static void runner_meet(struct runner *runner, const struct event *event, bool is_intent) {
+static void runner_meet(struct runner *runner, const struct event *event, const struct decision *decision) {
     CLEANUP(words_deinit) struct words came = {0};
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
 
-    came_event(&came, event, is_intent);
+    came_event(&came, event, decision);
     for (size_t i = 0; i < runner->n_expected; i++) {
         struct words *expected = &runner->expected[i].words;
         if (expected->n_items > 0 && came_is(&came, expected)) {
@@ -253,6 +165,11 @@ static void runner_check_lists(struct runner *runner, const struct engine_result
             runner_check_list(runner, expected, "got", &look);
         } else if (expected->words.n_items > 0 && strcmp(expected->words.items[0], "order") == 0) {
             runner_check_list(runner, expected, "got", &order);
+        } else if (expected->words.n_items > 0 && (strcmp(expected->words.items[0], "pressed") == 0 ||
+                                                   strcmp(expected->words.items[0], "unpressed") == 0)) {
+            CLEANUP(words_deinit) struct words pressed = {0};
+            came_add(&pressed, "%s", result->pressed ? "pressed" : "unpressed");
+            runner_check_list(runner, expected, "got", &pressed);
         }
     }
 }
@@ -262,7 +179,7 @@ static void runner_check(struct runner *runner, const struct engine_result *resu
     for (size_t i = 0; i < result->n_decisions; i++) {
         const struct decision *decision = &result->decisions[i];
         struct serial_of *last = runner->serials;
-        runner_meet(runner, &result->intents[i], true);
+        runner_meet(runner, &result->intents[i], decision);
         while (last < runner->serials + runner->n_serials && last->pid != decision->session.id.id) {
             last++;
         }
@@ -273,7 +190,7 @@ static void runner_check(struct runner *runner, const struct engine_result *resu
         *last = (struct serial_of){.pid = decision->session.id.id, .serial = decision->serial};
     }
     for (size_t i = 0; i < result->n_events; i++) {
-        runner_meet(runner, &result->events[i], false);
+        runner_meet(runner, &result->events[i], NULL);
     }
     for (size_t i = 0; i < runner->n_expected; i++) {
         struct expected *expected = &runner->expected[i];
@@ -352,6 +269,9 @@ static void runner_end_step(struct runner *runner) {
     case STEP_LOST:
         runner_feed(runner, &(struct engine_input){.kind = ENGINE_INPUT_LOST});
         break;
+    case STEP_LEAD:
+        runner_feed(runner, &(struct engine_input){.kind = ENGINE_INPUT_LEADERSHIP, .leads = runner->leads});
+        break;
     case STEP_STOP:
         runner_feed(runner, &(struct engine_input){.kind = ENGINE_INPUT_STOP});
         break;
@@ -370,7 +290,8 @@ static void runner_give_policy(struct runner *runner) {
     }
     runner_end_step(runner);
     runner_feed(runner, &(struct engine_input){.kind = ENGINE_INPUT_POLICY,
-                                               .policy = {runner->policy, runner->target_enforce}});
+                                               .policy = {runner->policy, runner->target_enforce, runner->pressure_at,
+                                                          runner->poll_interval}});
     runner->policy = policy_unref(runner->policy);
 }
 
@@ -405,6 +326,7 @@ static void runner_expect(struct runner *runner, const struct words *words, size
                 came_add(&expected->words, "%s", words->items[k]);
             }
             if (pid && strcmp(words->items[start], "look") != 0 && strcmp(words->items[start], "order") != 0 &&
+                strcmp(words->items[start], "alarm") != 0 && !strstr(words->items[start], "pressed") &&
                 !words_get(&expected->words, 1, "pid")) {
                 came_add(&expected->words, "pid=%s", pid);
             }
@@ -432,6 +354,11 @@ static void runner_scan_line(struct runner *runner, enum step_kind kind, struct 
     must(ARRAY_RESERVE(runner->lines, runner->lines_capacity, runner->n_lines));
     runner->lines[runner->n_lines++] = *words;
     struct session_row row = words_row(words, gone ? 3 : 2, &moment, runner->where);
+    if (runner->n_lines <= MAX_LINES) {
+        row.blocked_by = runner->blockers[runner->n_lines - 1];
+        row.n_blocked_by =
+            words_blocked_by(words, 2, runner->blockers[runner->n_lines - 1], MAX_BLOCKERS, runner->where);
+    }
     *words = (struct words){0};
     for (; first <= last; first++) {
         row.id.id = first;
@@ -454,6 +381,8 @@ static void runner_server_line(struct runner *runner, const struct words *words)
         runner->facts.in_recovery = false;
     } else if (strcmp(what, "standby") == 0) {
         runner->facts.in_recovery = true;
+    } else if (strcmp(what, "max") == 0 && words->n_items == 3) { // with the 3 that are reserved
+        runner->facts.max_connections = (int64_t)atoll(words->items[2]);
     } else if (strcmp(what, "rtt") == 0 && words->n_items == 3) {
         runner->rtt = words_duration(words->items[2], runner->where);
     } else if (strcmp(what, "clock") == 0 && words->n_items == 3 && strchr("+-", words->items[2][0])) {
@@ -461,6 +390,41 @@ static void runner_server_line(struct runner *runner, const struct words *words)
         runner->offset += words->items[2][0] == '-' ? -step : step;
     } else {
         words_die(runner->where, "no such thing of a server", what);
+    }
+}
+
+static void runner_target_line(struct runner *runner, const struct words *words) {
+    const char *value = words_get(words, 1, "pressure_at");
+
+    runner->pressure_at = value ? (int64_t)atoll(value) : runner->pressure_at;
+    value = words_get(words, 1, "poll_interval");
+    runner->poll_interval = value ? words_duration(value, runner->where) : runner->poll_interval;
+    runner->target_enforce =
+        words_has(words, 1, "enforce") || (runner->target_enforce && !words_has(words, 1, "observe"));
+}
+
+// "preview idle=2 quota=0": what the policy being written would do now; "preview unknown": it cannot be told.
+static void runner_preview(struct runner *runner, const struct words *words) {
+    const struct policy *policy = runner->policy;
+    int64_t counts[64];
+
+    runner_end_step(runner);
+    if (!policy || policy->n_timeouts + policy->n_quotas > ARRAY_SIZE(counts)) {
+        words_die(runner->where, "no policy to preview", "");
+    }
+    int r = engine_preview(runner->engine, runner->policy, counts);
+    if ((r == -EAGAIN) != words_has(words, 1, "unknown")) {
+        runner_fail(runner, runner->where, "preview", r == 0 ? "is known" : "is not known");
+    }
+    for (size_t i = 0; r == 0 && i < policy->n_timeouts + policy->n_quotas; i++) {
+        const char *name =
+            i < policy->n_timeouts ? policy->timeouts[i].name : policy->quotas[i - policy->n_timeouts].name;
+        const char *value = words_get(words, 1, name);
+        if (!value || atoll(value) != counts[i]) {
+            CLEANUP(strbuf_deinit) struct strbuf got = STRBUF_EMPTY;
+            strbuf_addf(&got, "%s=%lld", name, (long long)counts[i]);
+            runner_fail(runner, runner->where, "preview: got", strbuf_str(&got));
+        }
     }
 }
 
@@ -483,13 +447,13 @@ static void runner_begin_case(struct runner *runner, const char *name) {
     (void)snprintf(runner->name, sizeof(runner->name), "%s", name);
     runner->failed = false;
     runner->engine = engine_new("db");
-    runner->policy = policy_new();
+    runner->policy = words_policy_new();
     if (!runner->engine || !runner->policy) {
         must(-ENOMEM);
     }
-    runner->policy->enforce = true;
-    runner->policy->limits = (struct limits){.per_poll = LIMIT_NONE, .per_minute = LIMIT_NONE};
     runner->target_enforce = true;
+    runner->pressure_at = 0;
+    runner->poll_interval = 0;
     runner->offset = 0;
     runner->rtt = 0;
     runner->n_serials = 0;
@@ -530,6 +494,9 @@ static void runner_input_line(struct runner *runner, struct words *words) {
         runner_begin_step(runner, STEP_ACT, words_duration(words->items[1], runner->where));
         runner->act = *words;
         *words = (struct words){0};
+    } else if (strcmp(first, "lead") == 0) {
+        runner_begin_step(runner, STEP_LEAD, words_duration(words->items[1], runner->where));
+        runner->leads = words_has(words, 2, "on");
     } else if (strcmp(first, "lost") == 0 || strcmp(first, "stop") == 0) {
         runner_begin_step(runner, *first == 'l' ? STEP_LOST : STEP_STOP,
                           words_duration(words->items[1], runner->where));
@@ -555,11 +522,12 @@ static void runner_line(struct runner *runner, const char *line) {
         words_die(runner->where, "before the first case", first);
     } else if (strcmp(first, "policy") == 0) { // from here on another one; it comes with the next input
         runner_end_step(runner);
-        runner->policy = policy_new();
-        runner->policy->enforce = true;
-        runner->policy->limits = (struct limits){.per_poll = LIMIT_NONE, .per_minute = LIMIT_NONE};
+        policy_unref(runner->policy); // one that no input ever came to
+        runner->policy = words_policy_new();
     } else if (strcmp(first, "target") == 0) {
-        runner->target_enforce = words_has(&words, 1, "enforce");
+        runner_target_line(runner, &words);
+    } else if (strcmp(first, "preview") == 0) {
+        runner_preview(runner, &words);
     } else if (strcmp(first, "server") == 0) {
         runner_server_line(runner, &words);
     } else if (!runner->policy || !words_build_policy(&words, runner->policy, runner->where)) {

@@ -2,12 +2,13 @@
 //
 // A random server under random rules, with random answers, losses, restarts and clock steps, watched by the engine and
 // by the model. Arguments: [steps [seed]]. The seed is printed and repeats the run.
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "model.h"
+#include "sim.h"
 #include "util/macro.h"
 
 #define DEFAULT_STEPS 1000000
@@ -15,33 +16,7 @@
 #define SERVER_START INT64_C(800000000000000)
 #define HOUR ((int64_t)USEC_PER_HOUR)
 
-// What the server truly holds.
-struct truth {
-    struct session_row row;
-    usec_t dies_at;   // it has been signalled
-    usec_t cancel_at; // its query has been
-};
-
-struct sim {
-    uint64_t random;
-    usec_t now;
-    int64_t clock; // the server's offset: steps
-    struct truth sessions[MODEL_MAX_SESSIONS];
-    size_t n_sessions;
-    int64_t next_pid;
-    struct server_facts facts;
-    bool restarted; // since the last full scan
-    bool promoted;
-    bool has_facts;
-    struct engine *engine;
-    struct policy *policy;
-    struct session_id look[MODEL_MAX_SESSIONS * 2 + MODEL_MAX_INTENTS];
-    size_t n_look;
-    usec_t look_at;
-    struct model model;
-};
-
-static struct sim sim;
+struct sim sim;
 static uint64_t sim_seed, sim_steps, sim_step;
 static const char *const property_names[] = {
     [P1_THE_TEST_IS_THE_ROW] = "P1_the_test_is_the_row",
@@ -54,6 +29,13 @@ static const char *const property_names[] = {
     [P5_BUDGETS_ARE_NEVER_EXCEEDED] = "P5_budgets_are_never_exceeded",
     [P6_EACH_INTENT_HAS_ONE_FINAL_OUTCOME] = "P6_each_intent_has_one_final_outcome",
     [P6_OUTCOMES_ARE_THOSE_OF_THE_MODEL] = "P6_outcomes_are_those_of_the_model",
+    [P5_SHARES_ARE_NEVER_EXCEEDED] = "P5_shares_are_never_exceeded",
+    [P5_A_TRIPPED_BREAKER_HOLDS] = "P5_a_tripped_breaker_holds",
+    [USAGE_IS_NOT_DRIVEN_BELOW_UNTIL] = "usage_is_not_driven_below_until",
+    [QUOTAS_ARE_MET_AND_NO_MORE] = "quotas_are_met_and_no_more",
+    [ESCALATES_AFTER_THE_CANCEL_ALONE] = "escalates_after_the_cancel_alone",
+    [WHO_BLOCKS_IS_COUNTED] = "who_blocks_is_counted",
+    [PRESSURE_IS_TOLD] = "pressure_is_told",
     [P8_OBSERVING_DECIDES_NOTHING] = "P8_observing_decides_nothing",
     [OBSERVED_ONCE_FOR_EACH_SESSION_AND_RULE] = "observed_once_for_each_session_and_rule",
     [DECISIONS_ARE_THOSE_OF_THE_MODEL] = "decisions_are_those_of_the_model",
@@ -95,165 +77,26 @@ void property_check(enum property property, bool holds, const char *what, int li
 
 // --- Chance ---------------------------------------------------------------------------------------------------------
 
-static uint64_t sim_random(void) { // xorshift64*
+uint64_t sim_random(void) { // xorshift64*
     sim.random ^= sim.random >> 12;
     sim.random ^= sim.random << 25;
     sim.random ^= sim.random >> 27;
     return sim.random * UINT64_C(2685821657736338717);
 }
 
-static uint64_t sim_below(uint64_t n) {
+uint64_t sim_below(uint64_t n) {
     return (sim_random() >> 16) % n;
 }
 
-static bool sim_chance(uint64_t per_thousand) {
+bool sim_chance(uint64_t per_thousand) {
     return sim_below(1000) < per_thousand;
 }
 
-#define SIM_ONE_OF(list) ((list)[sim_below(ARRAY_SIZE(list))])
-
-static struct spec sim_spec(size_t n_apps) {
-    struct spec spec = {.kind = (enum spec_kind)sim_below(SPEC_APP + 1)};
-
-    spec.users = (unsigned)sim_below(1u << MODEL_N_USERS);
-    spec.prefix = SIM_ONE_OF(((const char[]){'w', 'p', 'x', 'P'}));
-    spec.app = sim_below(MODEL_MAX_APPS);
-    if (spec.kind == SPEC_APP && (n_apps == 0 || spec.app >= n_apps)) {
-        spec.kind = SPEC_ABSENT;
-    }
-    return spec;
-}
-
-static struct model_rule sim_rule(size_t n_apps) {
-    static const usec_t afters[] = {0, USEC_PER_SEC, 5 * USEC_PER_SEC, 20 * USEC_PER_SEC, USEC_PER_MINUTE};
-    struct model_rule rule = {
-        .any = sim_chance(300),
-        .has_since = sim_chance(300),
-        .after = SIM_ONE_OF(afters),
-        .match = sim_spec(n_apps),
-        .ignore = sim_chance(500) ? (struct spec){0} : sim_spec(n_apps),
-        .keep = sim_chance(500) ? 0 : (int64_t)sim_below(5),
-        .action = sim_chance(600)   ? ACTION_TERMINATE
-                  : sim_chance(500) ? ACTION_CANCEL
-                                    : ACTION_LOG,
-        .enforce = sim_chance(800),
-    };
-
-    rule.states = (unsigned)sim_random() & SESSION_STATES_ANY;
-    rule.since = rule.has_since ? (enum session_time)sim_below(N_SESSION_TIMES) : 0;
-    if (rule.action == ACTION_CANCEL) {
-        rule.any = false;
-        rule.states = SESSION_STATE_BIT(SESSION_STATE_ACTIVE);
-    }
-    rule.states = rule.any ? SESSION_STATES_ANY : rule.states;
-    return rule;
-}
-
-static struct model_policy sim_make_policy(void) {
-    static const int64_t polls[] = {0, 1, 3, 20, LIMIT_NONE, LIMIT_NONE};
-    static const int64_t minutes[] = {0, 2, 10, 60, LIMIT_NONE, LIMIT_NONE};
-    struct model_policy policy = {
-        .enforce = sim_chance(850),
-        .target_enforce = sim_chance(900),
-        .n_apps = sim_below(MODEL_MAX_APPS + 1),
-        .builtin = sim_chance(800),
-        .superusers = sim_chance(800),
-        .listeners = sim_chance(800),
-        .maintenance = sim_chance(800),
-        .min_age = sim_chance(300) ? 0 : 5 * USEC_PER_SEC,
-        .n_rules = sim_below(MODEL_MAX_RULES + 1),
-        .per_poll = SIM_ONE_OF(polls),
-        .per_minute = SIM_ONE_OF(minutes),
-    };
-
-    for (size_t i = 0; i < policy.n_apps; i++) {
-        policy.apps[i] = sim_spec(0);
-    }
-    if (sim_chance(300)) {
-        policy.protect = sim_spec(policy.n_apps);
-    }
-    for (size_t i = 0; i < policy.n_rules; i++) {
-        policy.rules[i] = sim_rule(policy.n_apps);
-    }
-    return policy;
-}
-
-// --- The same policy for the engine ---------------------------------------------------------------------------------
-
-static void must(bool done) {
+void sim_must(bool done) {
     if (!done) {
         (void)fprintf(stderr, "out of memory\n");
         exit(2);
     }
-}
-
-static struct selector *selector_of(const struct spec *spec) {
-    struct selector *selector = spec->kind == SPEC_ABSENT ? NULL : selector_new();
-    char text[32];
-
-    // Both ways of naming nobody.
-    if (spec->kind != SPEC_ABSENT && (spec->kind != SPEC_NOBODY || spec->users % 2)) {
-        must(selector && selector_add_clause(selector) == 0);
-    }
-    switch (spec->kind) {
-    case SPEC_ABSENT:
-    case SPEC_NOBODY:
-        break;
-    case SPEC_USERS:
-        for (unsigned i = 0; i < MODEL_N_USERS; i++) {
-            (void)snprintf(text, sizeof(text), "u%u", i);
-            must(!((spec->users >> i) & 1) || selector_add(selector, SELECTOR_USER, text, NULL) == 0);
-        }
-        // No user at all is a clause without keys: nobody, as in the model.
-        break;
-    case SPEC_PREFIX:
-        (void)snprintf(text, sizeof(text), "%c*", spec->prefix);
-        must(selector_add(selector, SELECTOR_APPLICATION_NAME, text, NULL) == 0);
-        break;
-    case SPEC_APP:
-        (void)snprintf(text, sizeof(text), "app%zu", spec->app);
-        must(selector_add(selector, SELECTOR_APP, text, NULL) == 0);
-        break;
-    }
-    return selector;
-}
-
-static struct policy *policy_of(const struct model_policy *model) {
-    struct policy *policy = policy_new();
-    char name[32];
-
-    must(policy != NULL);
-    policy->enforce = model->enforce;
-    policy->protect.builtin = model->builtin;
-    policy->protect.superusers = model->superusers;
-    policy->protect.listeners = model->listeners;
-    policy->protect.maintenance = model->maintenance;
-    policy->protect.min_age = model->min_age;
-    policy->protect.match = selector_of(&model->protect);
-    policy->limits = (struct limits){.per_poll = model->per_poll, .per_minute = model->per_minute};
-    for (size_t i = 0; i < model->n_apps; i++) {
-        (void)snprintf(name, sizeof(name), "app%zu", i);
-        struct app *app = policy_add_app(policy, name);
-        must(app != NULL);
-        app->match = selector_of(&model->apps[i]);
-    }
-    for (size_t i = 0; i < model->n_rules; i++) {
-        const struct model_rule *rule = &model->rules[i];
-        (void)snprintf(name, sizeof(name), "r%zu", i);
-        struct timeout *timeout = policy_add_timeout(policy, name);
-        must(timeout != NULL);
-        timeout->state = rule->any ? 0 : rule->states;
-        timeout->any = rule->any;
-        timeout->has_since = rule->has_since;
-        timeout->since = rule->since;
-        timeout->after = rule->after;
-        timeout->match = selector_of(&rule->match);
-        timeout->ignore = selector_of(&rule->ignore);
-        timeout->keep = rule->keep;
-        timeout->action = rule->action;
-        timeout->enforce = rule->enforce;
-    }
-    return policy;
 }
 
 // --- The server -----------------------------------------------------------------------------------------------------
@@ -269,6 +112,7 @@ static void server_set_state(struct truth *truth, enum session_state state) {
     row->state = state;
     row->command = SESSION_COMMAND_OTHER;
     row->waits_sync_rep = row->waits_lock = false;
+    row->n_blocked_by = 0;
     switch (state) {
     case SESSION_STATE_NONE:
     case SESSION_STATE_DISABLED:
@@ -279,7 +123,11 @@ static void server_set_state(struct truth *truth, enum session_state state) {
         row->query_start = now;
         row->xact_start = row->xact_start == TIMESTAMP_NONE ? now : row->xact_start;
         row->waits_sync_rep = sim_chance(30);
-        row->waits_lock = sim_chance(50);
+        row->waits_lock = sim_chance(100);
+        row->query_matches = (uint32_t)sim_below(4);
+        row->n_blocked_by = row->waits_lock ? 1 + sim_below(2) : 0;
+        truth->blockers[0] = (int64_t)sim_below(90);
+        truth->blockers[1] = (int64_t)sim_below(90);
         row->command = sim_chance(50) ? SESSION_COMMAND_MAINTENANCE : SESSION_COMMAND_OTHER;
         truth->cancel_at = USEC_INFINITY;
         break;
@@ -299,6 +147,18 @@ static void server_set_state(struct truth *truth, enum session_state state) {
     row->state_change = now;
 }
 
+// Pids come again soon.
+static int64_t server_new_pid(void) {
+    sim.next_pid = sim.next_pid % 90 + 1;
+    for (size_t i = 0; i < sim.n_sessions; i++) {
+        if (sim.sessions[i].row.id.id == sim.next_pid) {
+            sim.next_pid = sim.next_pid % 90 + 1;
+            i = (size_t)-1;
+        }
+    }
+    return sim.next_pid;
+}
+
 static void server_connect(void) {
     static const char *const users[] = {"u0", "u1", "u2", "u3", "u4", "pgvigil"};
     static const char *const names[] = {"",          "w-1",     "w-2", "x\n\x1b[1m%s", "pg_dump",
@@ -310,18 +170,11 @@ static void server_connect(void) {
     if (sim.n_sessions == MODEL_MAX_SESSIONS / 2) {
         return;
     }
+    int64_t pid = server_new_pid();
     sim.n_sessions++;
-    // Pids come again soon.
-    sim.next_pid = sim.next_pid % 90 + 1;
-    for (size_t i = 0; i + 1 < sim.n_sessions; i++) {
-        if (sim.sessions[i].row.id.id == sim.next_pid) {
-            sim.next_pid = sim.next_pid % 90 + 1;
-            i = (size_t)-1;
-        }
-    }
     *truth = (struct truth){.dies_at = USEC_INFINITY, .cancel_at = USEC_INFINITY};
     truth->row = (struct session_row){
-        .id = {.id = sim.next_pid, .since = server_clock(sim.now)},
+        .id = {.id = pid, .since = server_clock(sim.now)},
         .user = users[user],
         .user_oid = 10 + (uint32_t)user,
         .database = SIM_ONE_OF(databases),
@@ -341,12 +194,25 @@ static void server_disconnect(size_t at) {
     sim.sessions[at] = sim.sessions[--sim.n_sessions];
 }
 
+// A client whose session was ended, and that comes straight back.
+static void server_reconnect(struct truth *truth) {
+    struct session_row *row = &truth->row;
+
+    row->id = (struct session_id){.id = server_new_pid(), .since = server_clock(sim.now)};
+    row->xact_start = TIMESTAMP_NONE;
+    row->query_start = row->id.since;
+    truth->dies_at = truth->cancel_at = USEC_INFINITY;
+    server_set_state(truth, SESSION_STATE_IDLE);
+}
+
 // Time passes: sessions come, go, change.
 static void server_live(usec_t span) {
     sim.now += span;
     for (size_t i = 0; i < sim.n_sessions;) {
         struct truth *truth = &sim.sessions[i];
-        if (truth->dies_at <= sim.now || sim_chance(4)) {
+        if (truth->dies_at <= sim.now && sim.reconnects && sim_chance(950)) {
+            server_reconnect(truth);
+        } else if (truth->dies_at <= sim.now || sim_chance(4)) {
             server_disconnect(i);
             continue;
         }
@@ -380,7 +246,7 @@ static struct truth *server_find(const struct session_id *id) {
 static const struct engine_result *sim_feed(const struct engine_input *input) {
     const struct engine_result *result;
 
-    must(engine_step(sim.engine, input, sim.now, &result) == 0);
+    sim_must(engine_step(sim.engine, input, sim.now, &result) == 0);
     sim.n_look = MIN(result->n_look, ARRAY_SIZE(sim.look));
     if (sim.n_look > 0) {
         memcpy(sim.look, result->look, sim.n_look * sizeof(*sim.look));
@@ -410,7 +276,8 @@ static void sim_scan(bool full) {
             wanted |= asked[k].id == sim.sessions[i].row.id.id;
         }
         if (wanted) {
-            rows[scan.n_rows++] = sim.sessions[i].row;
+            rows[scan.n_rows] = sim.sessions[i].row;
+            rows[scan.n_rows++].blocked_by = sim.sessions[i].blockers;
         }
     }
     const struct engine_result *result = sim_feed(&(struct engine_input){.kind = ENGINE_INPUT_SCAN, .scan = &scan});
@@ -433,14 +300,19 @@ static enum act_result server_act(const struct intent *intent) {
     if (row->user_oid != test->user_oid || row->database_oid != test->database_oid || row->waits_sync_rep ||
         strcmp(row->application_name, test->application_name) != 0 ||
         (test->states && !(test->states & SESSION_STATE_BIT(row->state))) ||
-        session_row_time(row, test->time) != test->at) {
+        session_row_time(row, test->time) != test->at ||
+        (test->query_start != TIMESTAMP_NONE && row->query_start != test->query_start)) {
         return ACT_CHANGED;
     }
+    HOLDS(ESCALATES_AFTER_THE_CANCEL_ALONE,
+          !intent->escalates || (row->state == SESSION_STATE_ACTIVE && row->query_start == intent->query_start &&
+                                 truth->cancelled == intent->query_start));
     HOLDS(P1_NOTHING_THAT_MOVED_ON_IS_SIGNALLED,
           intent->rule_any || (intent->rule_states & SESSION_STATE_BIT(row->state)));
     if (intent->action == ACTION_CANCEL) {
         HOLDS(P1_NOTHING_THAT_MOVED_ON_IS_SIGNALLED, row->state == SESSION_STATE_ACTIVE);
-        truth->cancel_at = sim.now + sim_below(15 * USEC_PER_SEC);
+        truth->cancel_at = sim.now + sim_below(30 * USEC_PER_SEC);
+        truth->cancelled = row->query_start;
     } else {
         truth->dies_at = sim.now + (sim_chance(900) ? sim_below(2 * USEC_PER_SEC) : sim_below(90 * USEC_PER_SEC));
     }
@@ -478,33 +350,51 @@ static void sim_lose(void) {
         sim.restarted = true;
         sim.n_sessions = 0;
         sim.facts.in_recovery = sim_chance(500);
+        sim.facts.max_connections = SIM_ONE_OF(((const int64_t[]){30, 40, 100}));
     }
     server_live(sim_below(30 * USEC_PER_SEC));
 }
 
 static void sim_change_policy(void) {
-    bool same = sim.policy && sim_chance(300);
-    struct model_policy model = same ? sim.model.policy : sim_make_policy();
+    bool same = sim.policy && sim_chance(200);
+    struct model_policy model;
 
-    if (!same) {
+    if (same) {
+        memcpy(&model, &sim.model.policy, sizeof(model));
+    } else {
+        model = sim.policy && sim_chance(600) ? sim_edit_policy(&sim.model.policy) : sim_make_policy();
         policy_unref(sim.policy);
-        sim.policy = policy_of(&model);
+        sim.policy = sim_policy_of(&model);
     }
-    model_policy(
-        &sim.model, &model, same,
-        sim_feed(&(struct engine_input){.kind = ENGINE_INPUT_POLICY, .policy = {sim.policy, model.target_enforce}}));
+    model_policy(&sim.model, &model, same,
+                 sim_feed(&(struct engine_input){
+                     .kind = ENGINE_INPUT_POLICY,
+                     .policy = {sim.policy, model.target_enforce, model.pressure_at, model.poll_interval},
+                 }));
+}
+
+static void sim_preview(void) {
+    struct policy *policy = sim.policy;
+    int64_t counts[MODEL_ALL];
+    int r = engine_preview(sim.engine, policy, counts);
+
+    HOLDS(THE_SUMMARY_COUNTS_ALL, r == (sim.model.complete ? 0 : -EAGAIN));
+    for (size_t i = 0; r == 0 && i < policy->n_timeouts + policy->n_quotas; i++) {
+        HOLDS(THE_SUMMARY_COUNTS_ALL, counts[i] >= 0 && counts[i] <= (int64_t)sim.model.n_sessions);
+    }
 }
 
 static void sim_check_summary(void) {
     struct summary summary;
     int64_t n = 0;
 
-    must(engine_summarize(sim.engine, &summary) == 0);
+    sim_must(engine_summarize(sim.engine, &summary) == 0);
     for (size_t i = 0; i < summary.n_groups; i++) {
         n += summary.groups[i].n_sessions;
     }
     HOLDS(THE_SUMMARY_COUNTS_ALL, summary.valid == sim.model.complete && summary.used == n &&
-                                      (size_t)n == sim.model.n_sessions && summary.n_rules == sim.model.policy.n_rules);
+                                      (size_t)n == sim.model.n_sessions &&
+                                      summary.n_rules == sim.model.policy.n_rules + sim.model.policy.n_quotas);
     summary_deinit(&summary);
 }
 
@@ -522,6 +412,11 @@ static void sim_go_on(void) {
         sim.facts.in_recovery = false;
     } else if (dice < 20) {
         sim_check_summary();
+        sim_preview();
+    } else if (dice < 22) {
+        bool leads = sim_chance(800);
+        model_lead(&sim.model, leads,
+                   sim_feed(&(struct engine_input){.kind = ENGINE_INPUT_LEADERSHIP, .leads = leads}));
     } else if (sim.n_look > 0 && dice < 600) {
         if (sim.look_at > sim.now && sim.look_at < sim.now + 5 * USEC_PER_SEC) {
             server_live(sim.look_at - sim.now);
@@ -542,12 +437,14 @@ static uint64_t sim_run(uint64_t seed, uint64_t n_steps) {
     sim.look_at = USEC_INFINITY;
     sim.facts = (struct server_facts){.version_num = 150018,
                                       .postmaster_start = 1,
-                                      .max_connections = 100,
+                                      .max_connections = 40,
                                       .own_pid = 1,
                                       .own_user = "pgvigil",
                                       .in_recovery = sim_chance(500)};
+    sim.model.leads = true;
+    sim.reconnects = sim_chance(500);
     sim.engine = engine_new("sim");
-    must(sim.engine != NULL);
+    sim_must(sim.engine != NULL);
     sim_change_policy();
     while (sim_step < end) {
         sim_go_on();

@@ -156,7 +156,8 @@ static bool words_switch(const char *text, const char *where) {
 
 // match.user=a match.user=b: any of them; match.or starts another clause; match={} has no clause, match=[{}] an empty
 // one. NULL: the line does not speak of `name`.
-static struct selector *words_selector(const struct words *words, size_t from, const char *name, const char *where) {
+static struct selector *words_selector(const struct words *words, size_t from, struct policy *policy, const char *name,
+                                       const char *where) {
     struct selector *selector = NULL;
     size_t len = strlen(name);
     bool in_clause = false;
@@ -184,8 +185,11 @@ static struct selector *words_selector(const struct words *words, size_t from, c
                                          strncmp(selector_key_to_string(key), word + len + 1, n) != 0)) {
             key++;
         }
+        unsigned bit;
         if (key == N_SELECTOR_KEYS || (!in_clause && selector_add_clause(selector) < 0) ||
-            selector_add(selector, key, value + 1, &why) < 0) {
+            (key == SELECTOR_QUERY
+                 ? policy_add_query(policy, value + 1, &bit, &why) < 0 || selector_add_query(selector, bit) < 0
+                 : selector_add(selector, key, value + 1, &why) < 0)) {
             words_die(where, why ? why : "no such selector", word);
         }
         in_clause = true;
@@ -232,12 +236,97 @@ static void words_build_rule(const struct words *words, struct policy *policy, c
     if (value && !action_from_string(value, &timeout->action)) {
         words_die(where, "no such action", value);
     }
+    value = words_get(words, 2, "grace");
+    timeout->has_then = value != NULL;
+    timeout->grace = value ? words_duration(value, where) : 0;
+    value = words_get(words, 2, "usage");
+    timeout->when.has_usage = value != NULL;
+    timeout->when.usage = value ? words_number(value, where) : 0;
+    value = words_get(words, 2, "until");
+    timeout->when.until = value ? words_number(value, where) : 0;
+    value = words_get(words, 2, "blocks");
+    timeout->when.blocks = value ? words_number(value, where) : 0;
     value = words_get(words, 2, "keep");
     timeout->keep = value ? words_number(value, where) : 0;
     value = words_get(words, 2, "enforce");
     timeout->enforce = value ? words_switch(value, where) : true;
-    timeout->match = words_selector(words, 2, "match", where);
-    timeout->ignore = words_selector(words, 2, "ignore", where);
+    timeout->match = words_selector(words, 2, policy, "match", where);
+    timeout->ignore = words_selector(words, 2, policy, "ignore", where);
+}
+
+// per=app per=user: both keys; evict=idle evict=active: in this order.
+static void words_quota_lists(struct quota *quota, const struct words *words, const char *where) {
+    bool evicts = false;
+
+    for (size_t i = 2; i < words->n_items; i++) {
+        const char *word = words->items[i];
+        unsigned key = 0;
+        if (strncmp(word, "per=", 4) == 0) {
+            while (key < N_GROUP_KEYS && strcmp(group_key_to_string((enum group_key)key), word + 4) != 0) {
+                key++;
+            }
+            if (key == N_GROUP_KEYS) {
+                words_die(where, "no such key", word);
+            }
+            quota->per |= GROUP_KEY_BIT(key);
+        } else if (strncmp(word, "evict=", 6) == 0) {
+            quota->n_evict = evicts ? quota->n_evict : 0;
+            evicts = true;
+            if (quota->n_evict == QUOTA_MAX_EVICT ||
+                !session_state_from_string(word + 6, strlen(word + 6), &quota->evict[quota->n_evict++])) {
+                words_die(where, "no such state", word);
+            }
+        }
+    }
+}
+
+static void words_build_quota(const struct words *words, struct policy *policy, const char *where) {
+    struct quota *quota = policy_add_quota(policy, words->items[1]);
+    const char *value = words_get(words, 2, "max");
+    CLEANUP(freep) char *max = strdup(value ? value : "");
+
+    quota->max_is_percent = strchr(max, '%') != NULL;
+    max[strcspn(max, "%")] = '\0';
+    quota->max = words_number(max, where);
+    words_quota_lists(quota, words, where);
+    value = words_get(words, 2, "for");
+    quota->for_ = value ? words_duration(value, where) : 0;
+    value = words_get(words, 2, "min_idle");
+    quota->min_idle = value ? words_duration(value, where) : 0;
+    value = words_get(words, 2, "victims");
+    while (value && strcmp(victims_to_string(quota->victims), value) != 0) {
+        if (++quota->victims == N_VICTIMS_) {
+            words_die(where, "no such order", value);
+        }
+    }
+    value = words_get(words, 2, "action");
+    if (value && !action_from_string(value, &quota->action)) {
+        words_die(where, "no such action", value);
+    }
+    value = words_get(words, 2, "enforce");
+    quota->enforce = value ? words_switch(value, where) : true;
+    quota->match = words_selector(words, 2, policy, "match", where);
+    quota->ignore = words_selector(words, 2, policy, "ignore", where);
+}
+
+static void words_build_limits(const struct words *words, struct policy *policy, const char *where) {
+    struct limits *limits = &policy->limits;
+    const struct {
+        const char *name;
+        int64_t *value;
+    } numbers[] = {{"per_poll", &limits->per_poll},
+                   {"per_minute", &limits->per_minute},
+                   {"pressure_per_minute", &limits->pressure_per_minute},
+                   {"share", &limits->share},
+                   {"rounds", &limits->breaker_rounds}};
+    const char *value;
+
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        value = words_get(words, 1, numbers[i].name);
+        *numbers[i].value = value ? words_number(value, where) : *numbers[i].value;
+    }
+    value = words_get(words, 1, "pause");
+    limits->breaker_pause = value ? words_duration(value, where) : limits->breaker_pause;
 }
 
 static void words_build_protect(const struct words *words, struct policy *policy, const char *where) {
@@ -264,25 +353,24 @@ static void words_build_protect(const struct words *words, struct policy *policy
             words_die(where, "no pattern", value);
         }
     }
-    struct selector *match = words_selector(words, 1, "match", where);
+    struct selector *match = words_selector(words, 1, policy, "match", where);
     protect->match = match ? match : protect->match;
 }
 
 bool words_build_policy(const struct words *words, struct policy *policy, const char *where) {
-    const char *first = words->items[0], *value;
+    const char *first = words->items[0];
 
     if (strcmp(first, "enforce") == 0 && words->n_items == 2) {
         policy->enforce = words_switch(words->items[1], where);
     } else if (strcmp(first, "app") == 0 && words->n_items > 1) {
         struct app *app = policy_add_app(policy, words->items[1]);
-        app->match = words_selector(words, 2, "match", where);
+        app->match = words_selector(words, 2, policy, "match", where);
     } else if (strcmp(first, "protect") == 0) {
         words_build_protect(words, policy, where);
     } else if (strcmp(first, "limits") == 0) {
-        value = words_get(words, 1, "per_poll");
-        policy->limits.per_poll = value ? words_number(value, where) : policy->limits.per_poll;
-        value = words_get(words, 1, "per_minute");
-        policy->limits.per_minute = value ? words_number(value, where) : policy->limits.per_minute;
+        words_build_limits(words, policy, where);
+    } else if (strcmp(first, "quota") == 0 && words->n_items > 1) {
+        words_build_quota(words, policy, where);
     } else if (strcmp(first, "rule") == 0 && words->n_items > 1) {
         words_build_rule(words, policy, where);
     } else {
@@ -312,9 +400,12 @@ static int64_t words_start(const char *text, const struct words_moment *moment, 
 }
 
 static void words_known_keys(const struct words *words, size_t from, const char *where) {
-    static const char *const keys[] = {
-        "pid=",    "start=",   "state=", "age=",      "query=", "xact=", "user=", "database=", "application_name=",
-        "client=", "command=", "wait=",  "superuser", "text="};
+    static const char *const keys[] = {"pid=",       "start=",    "state=",
+                                       "age=",       "query=",    "xact=",
+                                       "user=",      "database=", "application_name=",
+                                       "client=",    "command=",  "wait=",
+                                       "superuser",  "text=",     "matches=",
+                                       "blocked_by="};
     for (size_t i = from; i < words->n_items; i++) {
         size_t k = 0;
         if (strcmp(words->items[i], "->") == 0) {
@@ -341,6 +432,31 @@ static void words_row_times(struct session_row *row, const struct words *words, 
     row->xact_start = value                              ? words_time(value, moment, where)
                       : row->state == SESSION_STATE_IDLE ? TIMESTAMP_NONE
                                                          : row->query_start;
+}
+
+size_t words_blocked_by(const struct words *words, size_t from, int64_t *pids, size_t max, const char *where) {
+    size_t n = 0;
+
+    for (size_t i = from; i < words->n_items && n < max; i++) {
+        if (strncmp(words->items[i], "blocked_by=", 11) == 0) {
+            pids[n++] = words_number(words->items[i] + 11, where);
+        }
+    }
+    return n;
+}
+
+struct policy *words_policy_new(void) {
+    struct policy *policy = policy_new();
+
+    if (policy) {
+        policy->enforce = true;
+        policy->limits = (struct limits){.per_poll = LIMIT_NONE,
+                                         .per_minute = LIMIT_NONE,
+                                         .pressure_per_minute = LIMIT_NONE,
+                                         .share = 100,
+                                         .breaker_pause = 5 * USEC_PER_MINUTE};
+    }
+    return policy;
 }
 
 struct session_row words_row(const struct words *words, size_t from, const struct words_moment *moment,
@@ -370,6 +486,9 @@ struct session_row words_row(const struct words *words, size_t from, const struc
     value = words_get(words, from, "application_name");
     row.application_name = value ? value : row.application_name;
     row.query = words_get(words, from, "text");
+    value = words_get(words, from, "matches");
+    row.query_matches = value ? (uint32_t)words_number(value, where) : 0;
+    row.user_limit = row.database_limit = -1;
     row.superuser = words_has(words, from, "superuser");
     value = words_get(words, from, "wait");
     row.waits_sync_rep = value && strcmp(value, "SyncRep") == 0;

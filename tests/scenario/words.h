@@ -31,7 +31,10 @@ usec_t words_duration(const char *text, const char *where); // "1h30min", "500ms
 
 _Noreturn void words_die(const char *where, const char *what, const char *text);
 
-// Adds what a line of the head says to the policy: app, protect, limits, rule, enforce. false: not such a line.
+// A policy that enforces and knows no limit; NULL: out of memory.
+struct policy *words_policy_new(void);
+
+// Adds what a line of the head says to the policy: app, protect, limits, rule, quota, enforce. false: not such a line.
 bool words_build_policy(const struct words *words, struct policy *policy, const char *where);
 
 // Where and when a row is read.
@@ -42,7 +45,9 @@ struct words_moment {
 
 // A session's row from word `from` on; its strings live as long as the words:
 //   pid=71 start=1 state=idle age=59s query=1min xact=none user=app database=db application_name="x y" client=10.0.0.1
-//   command=listen|unlisten|maintenance wait=SyncRep|Lock superuser text="select 1"
+//   command=listen|unlisten|maintenance wait=SyncRep|Lock superuser text="select 1" matches=BITS blocked_by=PID
 // Ages count from the moment; start=1 names a start a day ago, start=4s is so long ago, @5s a time of the timeline.
 struct session_row words_row(const struct words *words, size_t from, const struct words_moment *moment,
                              const char *where);
+// The pids that hold the session up. How many there are.
+size_t words_blocked_by(const struct words *words, size_t from, int64_t *pids, size_t max, const char *where);

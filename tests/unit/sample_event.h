@@ -42,5 +42,17 @@ static inline struct event sample_event(const struct session_row *session) {
     event.used = 90;
     event.usable = 97;
     event.count = 1;
+    event.alarm = "slots";
+    event.severity = SEVERITY_WARNING;
+    event.group = "worker";
+    event.has_metric = true;
+    event.metric = METRIC_USAGE;
+    event.value = 93;
+    event.threshold = 90;
+    event.holders = "worker 41";
+    event.held = 34;
+    event.allowed = 30;
+    event.n_blocked = 2;
+    event.blocked = "4712, 4713";
     return event;
 }

@@ -25,6 +25,7 @@ struct run {
     struct {
         uint64_t serial;
         int64_t pid;
+        enum action action;
         unsigned n_outcomes;
     } intents[MAX_INTENTS];
     size_t n_intents;
@@ -36,6 +37,7 @@ static void run_note(struct run *run, const struct engine_result *result) {
         CHECK_LT(run->n_intents, MAX_INTENTS);
         run->intents[run->n_intents].serial = result->decisions[i].serial;
         run->intents[run->n_intents].pid = result->intents[i].session->id.id;
+        run->intents[run->n_intents].action = result->intents[i].action;
         run->intents[run->n_intents++].n_outcomes = 0;
     }
     for (size_t i = 0; i < result->n_events; i++) {
@@ -44,7 +46,8 @@ static void run_note(struct run *run, const struct engine_result *result) {
             continue;
         }
         for (size_t k = run->n_intents; k-- > 0;) {
-            if (run->intents[k].pid == result->events[i].session->id.id) {
+            if (run->intents[k].pid == result->events[i].session->id.id &&
+                run->intents[k].action == result->events[i].action) {
                 run->intents[k].n_outcomes++;
                 break;
             }
@@ -147,11 +150,27 @@ static struct policy *make_policy(void) {
         selector_add(watch->match, SELECTOR_APPLICATION_NAME, "/^name-[0-9]+$/i", NULL) < 0) {
         return NULL;
     }
+    struct quota *quota = policy_add_quota(policy, "quota");
+    if (!quota) {
+        return NULL;
+    }
+    quota->per = GROUP_KEY_BIT(GROUP_APPLICATION_NAME) | GROUP_KEY_BIT(GROUP_CLIENT_ADDR);
+    quota->max = 1;
+    quota->evict[0] = SESSION_STATE_ACTIVE;
+    struct timeout *blocker = add_rule(policy, "blocker", ACTION_LOG, SESSION_STATE_ACTIVE, 0);
+    if (!blocker) {
+        return NULL;
+    }
+    blocker->when.blocks = 1;
+    policy->limits.breaker_rounds = 1;
+    policy->limits.share = 99;
     policy->enforce = true;
     return TAKE_PTR(policy);
 }
 
 static void make_rows(struct run *run) {
+    static const int64_t holder = 104;
+
     for (size_t i = 0; i < N_SESSIONS; i++) {
         (void)snprintf(run->names[i], sizeof(run->names[i]), "name-%zu", i / 2);
         int64_t since = SERVER_START - (int64_t)(90 * USEC_PER_SEC) - (int64_t)i;
@@ -167,9 +186,23 @@ static void make_rows(struct run *run) {
             .query_start = since,
             .xact_start = i % 4 == 0 ? since : TIMESTAMP_NONE,
             .query = "select 1",
+            .blocked_by = &holder,
+            .n_blocked_by = i % 4 == 1,
         };
     }
     run->rows[7].state_change = SERVER_START - (int64_t)(55 * USEC_PER_SEC); // comes due at 5 s
+}
+
+static void run_preview(struct run *run, struct policy *policy) {
+    int64_t counts[8];
+    int r = engine_preview(run->engine, policy, counts);
+
+    if (r == -ENOMEM) {
+        CHECK(!run->failed);
+        run->failed = true;
+    } else {
+        CHECK(r == 0 || r == -EAGAIN);
+    }
 }
 
 static void run_timeline(struct run *run, struct policy *policy) {
@@ -181,11 +214,12 @@ static void run_timeline(struct run *run, struct policy *policy) {
     run_scan(run, 5 * USEC_PER_SEC, 6, 4, false);
     run_answer_all(run);
     if (engine_summarize(run->engine, &summary) == 0) {
-        CHECK_EQ(summary.n_rules, 4);
+        CHECK_EQ(summary.n_rules, 6);
         summary_deinit(&summary);
     } else {
         run->failed = true;
     }
+    run_preview(run, policy);
     run_surely(run, &(struct engine_input){.kind = ENGINE_INPUT_LOST});
     run_scan(run, 15 * USEC_PER_SEC, 2, 9, true); // some have gone, others linger
     run_answer_all(run);

@@ -183,6 +183,98 @@ static void held_back(void) {
     check_message(&event, "db: held back sessions: 2 of app worker are left");
 }
 
+static void quotas(void) {
+    struct event event = about_worker(EVENT_DECISION);
+    event.rule = "worker";
+    event.age = 42 * USEC_PER_SEC;
+    event.limit = USEC_INFINITY;
+    event.held = 34;
+    event.allowed = 30;
+    check_message(&event, "supabase-db: terminating worker session 4711 (worker@app from 172.18.0.7, idle 42s, quota "
+                          "worker: 34 of 30 allowed)");
+    event.rule = "per-host";
+    event.group = "\"a\\nb\""; // printable: not escaped again
+    event.kind = EVENT_OUTCOME;
+    event.outcome = OUTCOME_GONE;
+    event.took = 200 * USEC_PER_MSEC;
+    check_message(&event, "supabase-db: terminated worker session 4711 (worker@app from 172.18.0.7, idle 42s, quota "
+                          "per-host of \"a\\nb\": 34 of 30 allowed); gone in 0.2s");
+    event = event_make(EVENT_HELD_BACK, EVENT_WARNING, "db");
+    event.rule = "worker";
+    event.count = 4;
+    event.held = 34;
+    event.allowed = 30;
+    event.detail = "nothing that may be evicted is left";
+    check_message(&event, "db: held back 4 sessions (quota worker: 34 of 30 allowed): nothing that may be evicted is "
+                          "left");
+}
+
+static void pressure_and_blockers(void) {
+    struct event event = about_worker(EVENT_DECISION);
+    event.rule = "squeeze";
+    event.reason = EVENT_REASON_PRESSURE;
+    event.used = 88;
+    event.usable = 97;
+    check_message(&event, "supabase-db: terminating worker session 4711 (worker@app from 172.18.0.7, idle 912s > 600s, "
+                          "rule squeeze at 88 of 97 usable slots)");
+    event.reason = NULL;
+    event.rule = "blocker";
+    event.n_blocked = 3;
+    event.blocked = "4711, 4712 and 1 more";
+    check_message(&event, "supabase-db: terminating worker session 4711 (worker@app from 172.18.0.7, idle 912s > 600s, "
+                          "blocks 3 sessions: 4711, 4712 and 1 more, rule blocker)");
+    event.n_blocked = 1;
+    event.blocked = "4712";
+    event.rule = NULL;
+    check_message(&event, "supabase-db: terminating worker session 4711 (worker@app from 172.18.0.7, idle 912s > 600s, "
+                          "blocks 1 session: 4712)");
+}
+
+static void alarms(void) {
+    struct event event = event_make(EVENT_ALARM, EVENT_ERROR, "supabase-db");
+    event.alarm = "slots";
+    event.severity = SEVERITY_CRITICAL;
+    event.reason = "raised";
+    event.has_metric = true;
+    event.metric = METRIC_USAGE;
+    event.value = 93;
+    event.threshold = 90;
+    event.age = 15 * USEC_PER_SEC;
+    event.used = 90;
+    event.usable = 97;
+    event.holders = "worker 41, postgrest 22, studio 9, other 18";
+    check_message(&event, "supabase-db: CRITICAL slots: usage 93% > 90% for 15s (90 of 97 usable slots; worker 41, "
+                          "postgrest 22, studio 9, other 18)");
+    event.reason = "escalated";
+    event.age = 0;
+    event.holders = NULL;
+    check_message(&event, "supabase-db: CRITICAL slots, was WARNING: usage 93% > 90%");
+    event.reason = "eased";
+    event.severity = SEVERITY_WARNING;
+    event.value = 85;
+    event.age = 30 * USEC_PER_SEC;
+    check_message(&event, "supabase-db: WARNING slots, was CRITICAL: usage 85% <= 90% for 30s");
+    event.reason = "cleared";
+    event.severity = SEVERITY_NONE;
+    event.group = "worker, \"x\\n\"";
+    check_message(&event, "supabase-db: cleared slots of worker, \"x\\n\": usage 85% <= 90% for 30s");
+    event.below = true;
+    event.metric = METRIC_TIME_TO_FULL;
+    event.value = 700 * (int64_t)USEC_PER_SEC;
+    event.threshold = 300 * (int64_t)USEC_PER_SEC;
+    check_message(&event, "supabase-db: cleared slots of worker, \"x\\n\": time to full 700s >= 300s for 30s");
+    event.value = EVENT_NUMBER_NONE;
+    check_message(&event, "supabase-db: cleared slots of worker, \"x\\n\": the slots do not fill up any more");
+    event.has_metric = false;
+    event.alarm = "locked_out";
+    event.group = NULL;
+    event.severity = SEVERITY_CRITICAL;
+    event.reason = "raised";
+    event.detail = "sorry,\ntoo many clients already";
+    event.hint = "free a slot";
+    check_message(&event, "supabase-db: CRITICAL locked_out: sorry,\\ntoo many clients already; hint: free a slot");
+}
+
 static void states(void) {
     static const struct {
         enum event_kind kind;
@@ -196,6 +288,8 @@ static void states(void) {
         {EVENT_TARGET_DOWN, "down"},
         {EVENT_LOCKED_OUT, "LOCKED OUT, no connection slot is left"},
         {EVENT_SELF_CHECK, "self-check"},
+        {EVENT_BREAKER, "breaker"},
+        {EVENT_LEADERSHIP, "leadership"},
         {EVENT_CLOCK_JUMP, "the server's clock stepped"},
         {EVENT_RECORDS_DROPPED, "dropped log records"},
     };
@@ -238,8 +332,11 @@ static void each_event_with(const char *s, void (*fn)(const struct event *event)
     row.application_name = row.user = row.database = row.query = s;
     struct event event = about_worker(EVENT_START);
     event.target = event.rule = event.reason = event.detail = event.hint = event.sqlstate = event.app = s;
+    event.alarm = event.group = event.holders = event.blocked = s;
+    event.has_metric = true;
     event.session = &row;
-    event.count = 2;
+    event.count = event.held = event.allowed = event.n_blocked = event.value = event.threshold = event.used =
+        event.usable = 2;
     for (unsigned kind = 0; kind < N_EVENT_KINDS; kind++) {
         unsigned n_outcomes = kind == EVENT_OUTCOME ? N_OUTCOMES : 1;
         for (unsigned outcome = 0; outcome < n_outcomes; outcome++) {
@@ -286,9 +383,9 @@ static void every_byte_is_safe(void) {
     }
 }
 
-// 63 bytes, as long as a name can be, from every start.
+// 63 bytes, as long as a name can be, with every byte in four of them; test_hostile has every start.
 static void names_of_everything_are_safe(void) {
-    for (unsigned first = 1; first < 256; first++) {
+    for (unsigned first = 1; first < 256; first += 16) {
         char name[64] = {0};
         for (unsigned i = 0; i < 63; i++) {
             name[i] = (char)((first + i - 1) % 255 + 1);
@@ -350,13 +447,16 @@ static void missing_parts(void) {
 
 static void names(void) {
     static const char *const fields[] = {
-        "event",         "target",     "rule",      "action",   "outcome",          "reason", "pid",
-        "backend_start", "app",        "user",      "database", "application_name", "client", "state",
-        "age_usec",      "limit_usec", "took_usec", "used",     "usable",           "count",  "sqlstate",
-        "observe",       "detail",     "hint",      "query"};
-    static const char *const kinds[] = {"start",       "stop",       "config_loaded",  "config_rejected", "target_up",
-                                        "target_down", "locked_out", "self_check",     "decision",        "outcome",
-                                        "held_back",   "clock_jump", "records_dropped"};
+        "event",   "target",        "rule",     "action",     "outcome",   "reason",
+        "pid",     "backend_start", "app",      "user",       "database",  "application_name",
+        "client",  "state",         "age_usec", "limit_usec", "took_usec", "used",
+        "usable",  "count",         "alarm",    "severity",   "group",     "metric",
+        "value",   "threshold",     "holders",  "held",       "allowed",   "n_blocked",
+        "blocked", "sqlstate",      "observe",  "detail",     "hint",      "query"};
+    static const char *const kinds[] = {"start",     "stop",        "config_loaded", "config_rejected",
+                                        "target_up", "target_down", "locked_out",    "self_check",
+                                        "decision",  "outcome",     "held_back",     "alarm",
+                                        "breaker",   "leadership",  "clock_jump",    "records_dropped"};
     static const char *const levels[] = {"error", "warning", "notice", "info", "debug"};
     CHECK_EQ(ARRAY_SIZE(fields), N_EVENT_FIELDS);
     CHECK_EQ(ARRAY_SIZE(kinds), N_EVENT_KINDS);
@@ -422,6 +522,29 @@ static void fields(void) {
     check_field(&event, EVENT_FIELD_USED, NULL, 41);
     check_field(&event, EVENT_FIELD_USABLE, NULL, 97);
     check_field(&event, EVENT_FIELD_COUNT, NULL, 1);
+    event.alarm = "slots";
+    event.severity = SEVERITY_CRITICAL;
+    event.group = "g";
+    event.has_metric = true;
+    event.metric = METRIC_LONGEST_QUERY;
+    event.value = 70;
+    event.threshold = 60;
+    event.holders = "worker 3";
+    event.held = 34;
+    event.allowed = 30;
+    event.n_blocked = 1;
+    event.blocked = "4712";
+    check_field(&event, EVENT_FIELD_ALARM, "slots", 0);
+    check_field(&event, EVENT_FIELD_SEVERITY, "critical", 0);
+    check_field(&event, EVENT_FIELD_GROUP, "g", 0);
+    check_field(&event, EVENT_FIELD_METRIC, "longest_query", 0);
+    check_field(&event, EVENT_FIELD_VALUE, NULL, 70);
+    check_field(&event, EVENT_FIELD_THRESHOLD, NULL, 60);
+    check_field(&event, EVENT_FIELD_HOLDERS, "worker 3", 0);
+    check_field(&event, EVENT_FIELD_HELD, NULL, 34);
+    check_field(&event, EVENT_FIELD_ALLOWED, NULL, 30);
+    check_field(&event, EVENT_FIELD_N_BLOCKED, NULL, 1);
+    check_field(&event, EVENT_FIELD_BLOCKED, "4712", 0);
     check_field(&event, EVENT_FIELD_SQLSTATE, "42501", 0);
     check_field(&event, EVENT_FIELD_DETAIL, "d", 0);
     check_field(&event, EVENT_FIELD_HINT, "h", 0);
@@ -464,7 +587,8 @@ static void survives_oom(void) {
 }
 
 CHECK_MAIN({"decisions", decisions}, {"outcomes", outcomes}, {"outcome_details", outcome_details},
-           {"measures", measures}, {"labels", labels}, {"held_back", held_back}, {"states", states},
+           {"measures", measures}, {"labels", labels}, {"held_back", held_back}, {"quotas", quotas},
+           {"pressure_and_blockers", pressure_and_blockers}, {"alarms", alarms}, {"states", states},
            {"numbers", numbers}, {"every_byte_is_safe", every_byte_is_safe},
            {"names_of_everything_are_safe", names_of_everything_are_safe},
            {"hostile_strings_are_safe", hostile_strings_are_safe}, {"missing_parts", missing_parts}, {"names", names},

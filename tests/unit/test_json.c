@@ -24,14 +24,18 @@ static void every_field_in_order(void) {
     message.data[strstr(message.data, "; query ") - message.data] = '\0'; // its quotes would have to be escaped
     strbuf_addf(&expected, "{\"ts\":\"2025-01-02T03:04:05.678Z\",\"level\":\"notice\",\"message\":\"%s",
                 strbuf_str(&message));
-    strbuf_add(&expected, "; query \\\"SELECT 1\\\"\","
-                          "\"event\":\"outcome\",\"target\":\"db\",\"rule\":\"idle\",\"action\":\"terminate\","
-                          "\"outcome\":\"gone\",\"reason\":\"because\",\"pid\":4711,"
-                          "\"backend_start\":\"2000-01-01T00:00:00.000000Z\",\"app\":\"worker\",\"user\":\"worker\","
-                          "\"database\":\"app\",\"application_name\":\"worker-1\",\"client\":\"172.18.0.7\","
-                          "\"state\":\"idle\",\"age_usec\":912000000,\"limit_usec\":600000000,\"took_usec\":200000,"
-                          "\"used\":90,\"usable\":97,\"count\":1,\"sqlstate\":\"42501\",\"observe\":false,"
-                          "\"detail\":\"a detail\",\"hint\":\"a hint\",\"query\":\"SELECT 1\"}\n");
+    strbuf_add(
+        &expected,
+        "; query \\\"SELECT 1\\\"\","
+        "\"event\":\"outcome\",\"target\":\"db\",\"rule\":\"idle\",\"action\":\"terminate\","
+        "\"outcome\":\"gone\",\"reason\":\"because\",\"pid\":4711,"
+        "\"backend_start\":\"2000-01-01T00:00:00.000000Z\",\"app\":\"worker\",\"user\":\"worker\","
+        "\"database\":\"app\",\"application_name\":\"worker-1\",\"client\":\"172.18.0.7\","
+        "\"state\":\"idle\",\"age_usec\":912000000,\"limit_usec\":600000000,\"took_usec\":200000,"
+        "\"used\":90,\"usable\":97,\"count\":1,\"alarm\":\"slots\",\"severity\":\"warning\",\"group\":\"worker\","
+        "\"metric\":\"usage\",\"value\":93,\"threshold\":90,\"holders\":\"worker 41\",\"held\":34,"
+        "\"allowed\":30,\"n_blocked\":2,\"blocked\":\"4712, 4713\",\"sqlstate\":\"42501\",\"observe\":false,"
+        "\"detail\":\"a detail\",\"hint\":\"a hint\",\"query\":\"SELECT 1\"}\n");
     check_encoded(&event, strbuf_str(&expected));
 }
 

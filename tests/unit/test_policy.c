@@ -28,7 +28,13 @@ static void defaults(void) {
     }
     CHECK_EQ(policy->limits.per_poll, 20);
     CHECK_EQ(policy->limits.per_minute, 60);
+    CHECK_EQ(policy->limits.pressure_per_minute, 600);
+    CHECK_EQ(policy->limits.share, 100);
+    CHECK_EQ(policy->limits.breaker_rounds, 3);
+    CHECK_EQ(policy->limits.breaker_pause, 5 * USEC_PER_MINUTE);
     CHECK_EQ(policy->query_text, 0);
+    CHECK_EQ(policy->n_quotas + policy->n_alarms + policy->n_queries, 0);
+    CHECK(!policy_asks_blockers(policy));
 
     struct app *app = policy_add_app(policy, "worker");
     CHECK_NOT_NULL(app);
@@ -45,6 +51,69 @@ static void defaults(void) {
     CHECK_EQ(timeout->state, 0u);
     CHECK_NULL(timeout->match);
     CHECK_NULL(timeout->ignore);
+    CHECK(!timeout->has_then && !timeout->when.has_usage);
+    CHECK_EQ(timeout->grace, 30 * USEC_PER_SEC);
+    CHECK_EQ(timeout->when.blocks, 0);
+    timeout->when.blocks = 1;
+    CHECK(policy_asks_blockers(policy));
+
+    const struct quota *quota = policy_add_quota(policy, "worker");
+    CHECK_NOT_NULL(quota);
+    CHECK_STR(quota->name, "worker");
+    CHECK(quota->enforce && !quota->max_is_percent);
+    CHECK_EQ(quota->per, 0u);
+    CHECK_EQ(quota->max, 0);
+    CHECK_EQ(quota->for_, 0);
+    CHECK_EQ(quota->n_evict, 1);
+    CHECK_EQ(quota->evict[0], SESSION_STATE_IDLE);
+    CHECK_EQ(quota->min_idle, 5 * USEC_PER_SEC);
+    CHECK_EQ(quota->victims, VICTIMS_LONGEST);
+    CHECK_EQ(quota->action, ACTION_TERMINATE);
+
+    struct alarm *alarm = policy_add_alarm(policy, "slots");
+    CHECK_NOT_NULL(alarm);
+    CHECK_STR(alarm->name, "slots");
+    CHECK(!alarm->has_warning && !alarm->has_critical && !alarm->below);
+    CHECK_EQ(alarm->for_, 0);
+    CHECK_EQ(alarm->clear_after, 0);
+
+    // Commands bring rules of their own.
+    policy_clear_timeouts(policy);
+    CHECK_EQ(policy->n_timeouts + policy->n_quotas + policy->n_alarms, 0);
+    CHECK(!policy_asks_blockers(policy));
+    alarm = policy_add_alarm(policy, "blocked");
+    CHECK_NOT_NULL(alarm);
+    alarm->metric = METRIC_BLOCKED;
+    CHECK(policy_asks_blockers(policy));
+}
+
+static void metrics(void) {
+    static const struct {
+        const char *name;
+        enum metric_unit unit;
+        bool by_session;
+    } cases[] = {
+        {"usage", METRIC_UNIT_PERCENT, false},
+        {"connections", METRIC_UNIT_COUNT, true},
+        {"idle", METRIC_UNIT_COUNT, true},
+        {"active", METRIC_UNIT_COUNT, true},
+        {"idle_in_transaction", METRIC_UNIT_COUNT, true},
+        {"waiting", METRIC_UNIT_COUNT, true},
+        {"blocked", METRIC_UNIT_COUNT, true},
+        {"longest_idle", METRIC_UNIT_DURATION, true},
+        {"longest_query", METRIC_UNIT_DURATION, true},
+        {"longest_transaction", METRIC_UNIT_DURATION, true},
+        {"longest_idle_in_transaction", METRIC_UNIT_DURATION, true},
+        {"time_to_full", METRIC_UNIT_DURATION, false},
+        {"role_limit", METRIC_UNIT_PERCENT, false},
+        {"database_limit", METRIC_UNIT_PERCENT, false},
+    };
+    CHECK_EQ(ARRAY_SIZE(cases), N_METRICS);
+    for (unsigned i = 0; i < N_METRICS; i++) {
+        CHECK_STR(metric_to_string((enum metric)i), cases[i].name);
+        CHECK_EQ(metric_unit((enum metric)i), cases[i].unit);
+        CHECK_EQ(metric_is_by_session((enum metric)i), cases[i].by_session);
+    }
 }
 
 // P4: the names of DESIGN, each a pattern that compiles.
@@ -128,10 +197,21 @@ static void measures(void) {
 }
 
 static void names(void) {
+    CHECK_STR(group_key_to_string(GROUP_APP), "app");
+    CHECK_STR(group_key_to_string(GROUP_USER), "user");
+    CHECK_STR(group_key_to_string(GROUP_DATABASE), "database");
+    CHECK_STR(group_key_to_string(GROUP_CLIENT_ADDR), "client_addr");
+    CHECK_STR(group_key_to_string(GROUP_APPLICATION_NAME), "application_name");
+    CHECK_STR(victims_to_string(VICTIMS_LONGEST), "longest");
+    CHECK_STR(victims_to_string(VICTIMS_OLDEST), "oldest");
+    CHECK_STR(victims_to_string(VICTIMS_NEWEST), "newest");
+    CHECK_STR(severity_to_string(SEVERITY_NONE), "none");
+    CHECK_STR(severity_to_string(SEVERITY_WARNING), "warning");
+    CHECK_STR(severity_to_string(SEVERITY_CRITICAL), "critical");
     static const char *const actions[] = {"terminate", "cancel", "log"};
     static const char *const outcomes[] = {"none",   "gone",      "lingering",     "changed", "left",      "denied",
                                            "failed", "cancelled", "still_running", "unknown", "unverified"};
-    static const char *const reasons[] = {"protected", "keep", "budget", "observe", "unrecorded"};
+    static const char *const reasons[] = {"protected", "keep", "share", "budget", "observe", "breaker", "unrecorded"};
     CHECK_EQ(ARRAY_SIZE(actions), N_ACTIONS);
     CHECK_EQ(ARRAY_SIZE(outcomes), N_OUTCOMES);
     CHECK_EQ(ARRAY_SIZE(reasons), N_HELD_REASONS);
@@ -176,6 +256,14 @@ static int build(void *userdata) {
         if (!timeout || !(timeout->match = by_user("x")) || !(timeout->ignore = by_user("y"))) {
             return -ENOMEM;
         }
+        struct quota *quota = policy_add_quota(policy, "quota");
+        if (!quota || !(quota->match = by_user("x")) || !(quota->ignore = by_user("y"))) {
+            return -ENOMEM;
+        }
+        struct alarm *alarm = policy_add_alarm(policy, "alarm");
+        if (!alarm || !(alarm->match = by_user("x")) || !(alarm->ignore = by_user("y"))) {
+            return -ENOMEM;
+        }
     }
     char *why;
     policy->protect.match = by_user("z");
@@ -187,5 +275,5 @@ static void survives_oom(void) {
 }
 
 CHECK_MAIN({"P8_defaults", defaults}, {"P4_builtin_names", builtin_names},
-           {"classifies_in_file_order", classifies_in_file_order}, {"measures", measures}, {"names", names},
-           {"counts_references", counts_references}, {"survives_oom", survives_oom})
+           {"classifies_in_file_order", classifies_in_file_order}, {"measures", measures}, {"metrics", metrics},
+           {"names", names}, {"counts_references", counts_references}, {"survives_oom", survives_oom})

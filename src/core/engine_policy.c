@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: PostgreSQL
+//
+// Another policy: what is equal to before keeps its memory (DESIGN 4.9), and what a policy would do before it is in
+// force.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_impl.h"
+
+void engine_free_rules(struct rule *rules, size_t n) {
+    for (size_t i = 0; rules && i < n; i++) {
+        quota_groups_free(&rules[i].groups);
+    }
+    free(rules);
+}
+
+// Where the rules of the one policy are in the other; GUARD_NO_RULE: nowhere.
+struct moves {
+    size_t *same;  // equal: its memory goes along
+    size_t *named; // of the same name, whatever it says now: what it has spent is not forgotten
+};
+
+static void engine_find_moves(const struct policy *from, const struct policy *to, struct moves *moves) {
+    for (size_t i = 0; i < from->n_timeouts + from->n_quotas; i++) {
+        moves->same[i] = moves->named[i] = GUARD_NO_RULE;
+    }
+    for (size_t i = 0; i < from->n_timeouts; i++) {
+        for (size_t j = 0; j < to->n_timeouts; j++) {
+            if (strcmp(from->timeouts[i].name, to->timeouts[j].name) == 0) {
+                moves->named[i] = j;
+                moves->same[i] = policy_timeout_is_same(from, i, to, j) ? j : GUARD_NO_RULE;
+            }
+        }
+    }
+    for (size_t i = 0; i < from->n_quotas; i++) {
+        for (size_t j = 0; j < to->n_quotas; j++) {
+            if (strcmp(from->quotas[i].name, to->quotas[j].name) == 0) {
+                moves->named[from->n_timeouts + i] = to->n_timeouts + j;
+                moves->same[from->n_timeouts + i] =
+                    policy_quota_is_same(from, i, to, j) ? to->n_timeouts + j : GUARD_NO_RULE;
+            }
+        }
+    }
+}
+
+static void engine_move_rules(struct engine *engine, struct rule *rules, size_t n_old, const struct moves *moves) {
+    for (size_t i = 0; engine->rules && i < n_old; i++) {
+        if (moves->same[i] != GUARD_NO_RULE) {
+            rules[moves->same[i]] = engine->rules[i];
+            engine->rules[i].groups = NULL;
+        }
+    }
+    snapshot_move_rules(&engine->snapshot, moves->same);
+    budget_move_rules(&engine->budget, moves->named);
+    budget_move_rules(&engine->budget_shadow, moves->named);
+    if (engine->rules) {
+        engine_free_rules(engine->rules, n_old);
+    }
+    engine->rules = rules;
+}
+
+static int engine_set_rules(struct engine *engine, struct policy *policy) {
+    size_t n_old = engine_n_rules(engine), n = policy->n_timeouts + policy->n_quotas;
+    CLEANUP(freep) size_t *same = calloc(n_old + 1, sizeof(*same));
+    CLEANUP(freep) size_t *named = calloc(n_old + 1, sizeof(*named));
+    CLEANUP(freep) uint64_t *asleep = calloc(n / 64 + 1, sizeof(*asleep));
+    CLEANUP(freep) int64_t *n_covered = calloc(n + 1, sizeof(*n_covered));
+    CLEANUP(freep) struct rule *rules = calloc(n + 1, sizeof(*rules));
+    struct moves moves = {same, named};
+
+    if (!same || !named || !asleep || !n_covered || !rules) {
+        return -ENOMEM;
+    }
+    engine_find_moves(engine_policy(engine), policy, &moves);
+    int r = origin_table_set_policy(&engine->snapshot.origins, policy);
+    if (r < 0) {
+        return r;
+    }
+    engine_move_rules(engine, TAKE_PTR(rules), n_old, &moves);
+    free(engine->asleep);
+    engine->asleep = TAKE_PTR(asleep);
+    free(engine->n_covered);
+    engine->n_covered = TAKE_PTR(n_covered);
+    for (struct session *s = engine->snapshot.sessions; s; s = s->hh.next) {
+        s->due_at = USEC_INFINITY; // the next full scan tells
+    }
+    return 0;
+}
+
+int engine_take_policy(struct engine *engine, const struct engine_input *input) {
+    struct policy *policy = input->policy.policy;
+
+    // A reconnect brings the same again.
+    if (policy != engine_policy(engine)) {
+        int r = engine_set_rules(engine, policy);
+        if (r < 0) {
+            return r;
+        }
+    }
+    engine->enforce = input->policy.enforce;
+    engine->pressure_at = input->policy.pressure_at;
+    engine->poll_interval = input->policy.poll_interval;
+    usec_t gap = engine_gap_after(engine);
+    if (policy == engine->alarms.policy && gap == engine->alarms.gap_after) {
+        return 0;
+    }
+    return alarms_set_policy(&engine->alarms, policy, gap);
+}
+
+int engine_preview(const struct engine *engine, struct policy *policy, int64_t *ret_counts) {
+    if (!engine->snapshot.complete) {
+        return -EAGAIN;
+    }
+    CLEANUP(engine_freep) struct engine *scratch = engine_new(engine->target);
+    if (!scratch) {
+        return -ENOMEM;
+    }
+    scratch->preview = true;
+    scratch->step++; // sessions remember steps; 0 is none
+    int r = engine_set_rules(scratch, policy);
+    if (r == 0) {
+        r = snapshot_copy(&scratch->snapshot, &engine->snapshot);
+    }
+    if (r == 0) {
+        engine_arm(scratch, true);
+        r = engine_decide(scratch, true, engine->snapshot.received_at);
+    }
+    for (size_t i = 0; r == 0 && i < engine_n_rules(scratch); i++) {
+        ret_counts[i] = scratch->rules[i].counts.n_decided;
+    }
+    return r;
+}
