@@ -22,6 +22,7 @@ enum job_kind {
     JOB_RIGHTS,   // the self-check
     JOB_POLL,     // full scan
     JOB_LOOK,     // chosen sessions
+    JOB_LEAD,     // the advisory lock of the one watchdog that acts
     JOB_ACT,      // guarded statements, in a pipeline with a sync after each
 };
 
@@ -60,7 +61,10 @@ const struct finding *job_findings(const struct job *job, size_t *ret_n);
 struct poll_options {
     int version_num;
     bool prepared;
-    int64_t query_text; // characters of query text to ship per row; 0: none
+    int64_t query_text;                  // characters of query text to ship per row; 0: none
+    const struct query_pattern *queries; // patterns to match on the server, see policy.h; borrowed for the job's life
+    size_t n_queries;
+    bool blockers; // read who blocks whom
 };
 struct job *job_poll_new(const struct poll_options *options);
 // Asks for these sessions only; the list is copied. A pid that now belongs to another backend counts as gone.
@@ -78,6 +82,17 @@ struct act_report {
     int64_t at;            // clock_timestamp() of the statement, after the signal; TIMESTAMP_NONE when it gave no row
 };
 const struct act_report *job_acts(const struct job *job, size_t *ret_n); // valid even when job_error() is set
+
+// Who leads (DESIGN 4.8), asked with each poll. `want`: take the session-level advisory lock if it is free to take;
+// false: release it if we hold it. Never sent behind a pooler.
+enum leader {
+    LEADER_NOBODY,  // nobody holds our key
+    LEADER_SELF,    // we hold it in our database, and no older session of our role does in any
+    LEADER_OTHER,   // a session of our own role does
+    LEADER_UNKNOWN, // only sessions of other roles do
+};
+struct job *job_lead_new(const struct poll_options *options, bool want);
+enum leader job_leader(const struct job *job, int64_t *ret_pid); // the holder's pid; 0: none
 
 // Test hooks for the race bench: what happens without the guard. Never set by the daemon unless its environment says
 // PGVIGIL_TEST_UNGUARDED=1 and it was built with -Dtest_hooks=true.

@@ -20,7 +20,108 @@ static const int32_t act_times[] = {
 };
 static_assert(ARRAY_SIZE(act_times) == N_SESSION_TIMES_, "a time is missing");
 
-void job_act_deinit(struct job_act *a) {
+// {"idle","idle in transaction"}; states that no rule may judge are left out, so that a set of them alone matches
+// nobody.
+static void act_add_states(struct strbuf *sb, unsigned states) {
+    const char *separator = "";
+    strbuf_add_char(sb, '{');
+    for (unsigned i = 0; i < N_SESSION_STATES; i++) {
+        if (states & SESSION_STATES_ANY & SESSION_STATE_BIT(i)) {
+            strbuf_addf(sb, "%s\"%s\"", separator, session_state_to_string((enum session_state)i));
+            separator = ",";
+        }
+    }
+    strbuf_add_char(sb, '}');
+}
+
+static int act_send(struct job *job, PGconn *pq, unsigned request, usec_t now) {
+    struct job_act *a = &job->act;
+    const struct act *act = &a->acts[request];
+    const struct guard_test *test = &act->test;
+    bool terminate = act->action == ACTION_TERMINATE;
+    struct params params = {0};
+    CLEANUP(strbuf_deinit) struct strbuf states = STRBUF_EMPTY;
+    (void)now;
+
+    params_add_int32(&params, (int32_t)test->id.id);
+    params_add_timestamp(&params, test->id.since);
+    if (a->unguarded) {
+        a->reports[request].result = ACT_UNKNOWN;
+        return query_send(pq, terminate ? STATEMENT_TERMINATE_UNGUARDED : STATEMENT_CANCEL_UNGUARDED, false, &params);
+    }
+    act_add_states(&states, test->states);
+    int r = strbuf_error(&states);
+    if (r < 0) {
+        return r;
+    }
+    params_add_oid(&params, test->user_oid);
+    params_add_oid(&params, test->database_oid);
+    params_add_bytes(&params, test->application_name, strlen(test->application_name));
+    params_add_text(&params, test->states == 0 ? NULL : strbuf_str(&states));
+    params_add_int32(&params, act_times[test->time]);
+    params_add_timestamp(&params, test->at);
+    params_add_bool(&params, test->spare_listeners);
+    params_add_bool(&params, test->spare_maintenance);
+    params_add_timestamp(&params, test->query_start);
+    // From here on it may reach the server.
+    a->reports[request].result = ACT_UNKNOWN;
+    return query_send(pq, terminate ? STATEMENT_TERMINATE : STATEMENT_CANCEL, a->options.prepared, &params);
+}
+
+static void act_judge(struct job *job, struct act_report *report, const struct act *act, const PGresult *result) {
+    const struct statement *st =
+        statement_get(act->action == ACTION_TERMINATE ? STATEMENT_TERMINATE : STATEMENT_CANCEL);
+    struct pg_error error;
+    struct decoder decoder = decode_begin(result, st, &error);
+    bool done = false, null = false;
+    if (decode_n_rows(&decoder) > 0) {
+        null = decode_is_null(&decoder, ACT_DONE);
+        done = decode_bool(&decoder, ACT_DONE);
+        report->at = decode_timestamp(&decoder, ACT_AT);
+    }
+    if (!decode_ok(&decoder)) {
+        // It ran, but what it did is not known: the report stays UNKNOWN.
+        report->at = TIMESTAMP_NONE;
+        job->error = error;
+    } else if (PQntuples(result) == 0) {
+        report->result = ACT_LEFT;
+    } else if (null) {
+        report->result = ACT_CHANGED;
+    } else if (done) {
+        report->result = ACT_SIGNALLED;
+    } else {
+        report->result = ACT_FAILED;
+        pg_error_set(&report->error, PG_ERROR_OTHER, NULL, "the server could not signal the session");
+    }
+}
+
+static void act_take_result(struct job *job, unsigned request, PGresult *result, usec_t now) {
+    struct job_act *a = &job->act;
+    struct act_report *report = &a->reports[request];
+    (void)now;
+    ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_FATAL_ERROR || status == PGRES_NONFATAL_ERROR) {
+        pg_error_from_result(&report->error, result);
+        report->result = report->error.kind == PG_ERROR_DENIED ? ACT_DENIED : ACT_FAILED;
+    } else {
+        act_judge(job, report, &a->acts[request], result);
+    }
+    PQclear(result);
+}
+
+static unsigned act_n_requests(const struct job *job) {
+    return (unsigned)job->act.n_acts;
+}
+
+// Of what was sent the reports go on to say UNKNOWN.
+static void act_unsend(struct job *job) {
+    for (size_t i = 0; i < job->act.n_acts; i++) {
+        job->act.reports[i].result = ACT_UNSENT;
+    }
+}
+
+static void act_deinit(struct job *job) {
+    struct job_act *a = &job->act;
     for (size_t i = 0; i < a->n_acts; i++) {
         free(a->acts[i].application_name);
     }
@@ -28,9 +129,18 @@ void job_act_deinit(struct job_act *a) {
     free(a->reports);
 }
 
+static const struct job_ops act_ops = {
+    .syncs_each = true,
+    .n_requests = act_n_requests,
+    .send = act_send,
+    .take_result = act_take_result,
+    .unsend = act_unsend,
+    .deinit = act_deinit,
+};
+
 struct job *job_act_new(const struct poll_options *options, const struct decision *decisions, size_t n_decisions) {
     assert(n_decisions > 0 && n_decisions <= ACT_MAX);
-    CLEANUP(job_freep) struct job *job = job_new(JOB_ACT);
+    CLEANUP(job_freep) struct job *job = job_new(JOB_ACT, &act_ops);
     if (!job) {
         return NULL;
     }
@@ -69,90 +179,4 @@ const struct act_report *job_acts(const struct job *job, size_t *ret_n) {
     assert(job->kind == JOB_ACT);
     *ret_n = job->act.n_acts;
     return job->act.reports;
-}
-
-// {"idle","idle in transaction"}; states that no rule may judge are left out, so that a set of them alone matches
-// nobody.
-static void act_add_states(struct strbuf *sb, unsigned states) {
-    const char *separator = "";
-    strbuf_add_char(sb, '{');
-    for (unsigned i = 0; i < N_SESSION_STATES; i++) {
-        if (states & SESSION_STATES_ANY & SESSION_STATE_BIT(i)) {
-            strbuf_addf(sb, "%s\"%s\"", separator, session_state_to_string((enum session_state)i));
-            separator = ",";
-        }
-    }
-    strbuf_add_char(sb, '}');
-}
-
-int job_act_send(struct job *job, PGconn *pq, unsigned request) {
-    struct job_act *a = &job->act;
-    const struct act *act = &a->acts[request];
-    const struct guard_test *test = &act->test;
-    bool terminate = act->action == ACTION_TERMINATE;
-    struct params params = {0};
-    CLEANUP(strbuf_deinit) struct strbuf states = STRBUF_EMPTY;
-
-    params_add_int32(&params, (int32_t)test->id.id);
-    params_add_timestamp(&params, test->id.since);
-    if (a->unguarded) {
-        a->reports[request].result = ACT_UNKNOWN;
-        return query_send(pq, terminate ? STATEMENT_TERMINATE_UNGUARDED : STATEMENT_CANCEL_UNGUARDED, false, &params);
-    }
-    act_add_states(&states, test->states);
-    int r = strbuf_error(&states);
-    if (r < 0) {
-        return r;
-    }
-    params_add_oid(&params, test->user_oid);
-    params_add_oid(&params, test->database_oid);
-    params_add_bytes(&params, test->application_name, strlen(test->application_name));
-    params_add_text(&params, test->states == 0 ? NULL : strbuf_str(&states));
-    params_add_int32(&params, act_times[test->time]);
-    params_add_timestamp(&params, test->at);
-    params_add_bool(&params, test->spare_listeners);
-    params_add_bool(&params, test->spare_maintenance);
-    // From here on it may reach the server.
-    a->reports[request].result = ACT_UNKNOWN;
-    return query_send(pq, terminate ? STATEMENT_TERMINATE : STATEMENT_CANCEL, a->options.prepared, &params);
-}
-
-static void act_judge(struct job *job, struct act_report *report, const struct act *act, const PGresult *result) {
-    const struct statement *st =
-        statement_get(act->action == ACTION_TERMINATE ? STATEMENT_TERMINATE : STATEMENT_CANCEL);
-    struct pg_error error;
-    struct decoder decoder = decode_begin(result, st, &error);
-    bool done = false, null = false;
-    if (decode_n_rows(&decoder) > 0) {
-        null = decode_is_null(&decoder, ACT_DONE);
-        done = decode_bool(&decoder, ACT_DONE);
-        report->at = decode_timestamp(&decoder, ACT_AT);
-    }
-    if (!decode_ok(&decoder)) {
-        // It ran, but what it did is not known: the report stays UNKNOWN.
-        report->at = TIMESTAMP_NONE;
-        job->error = error;
-    } else if (PQntuples(result) == 0) {
-        report->result = ACT_LEFT;
-    } else if (null) {
-        report->result = ACT_CHANGED;
-    } else if (done) {
-        report->result = ACT_SIGNALLED;
-    } else {
-        report->result = ACT_FAILED;
-        pg_error_set(&report->error, PG_ERROR_OTHER, NULL, "the server could not signal the session");
-    }
-}
-
-void job_act_take_result(struct job *job, unsigned request, PGresult *result) {
-    struct job_act *a = &job->act;
-    struct act_report *report = &a->reports[request];
-    ExecStatusType status = PQresultStatus(result);
-    if (status == PGRES_FATAL_ERROR || status == PGRES_NONFATAL_ERROR) {
-        pg_error_from_result(&report->error, result);
-        report->result = report->error.kind == PG_ERROR_DENIED ? ACT_DENIED : ACT_FAILED;
-    } else {
-        act_judge(job, report, &a->acts[request], result);
-    }
-    PQclear(result);
 }

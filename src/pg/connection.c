@@ -293,8 +293,8 @@ static enum connection_progress connection_drain(struct connection *c, usec_t no
     return progress;
 }
 
-// Reads what has arrived. libpq reads at most its buffer, 16 kB, at a time; a poll's answer is many times that, and each
-// return to the loop costs more than the reading. Bounded, as the other connections wait meanwhile.
+// Reads what has arrived. libpq reads at most its buffer, 16 kB, at a time; a poll's answer is many times that, and
+// each return to the loop costs more than the reading. Bounded, as the other connections wait meanwhile.
 static bool connection_consume_all(struct connection *c) {
     int n_readable = 1;
     for (unsigned i = 0; i < CONNECTION_MAX_READS && n_readable > 0; i++) {

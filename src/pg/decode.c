@@ -13,6 +13,13 @@
 #define INET_FAMILY_4 2 // PGSQL_AF_INET
 #define INET_FAMILY_6 3 // PGSQL_AF_INET6
 
+// Binary arrays: number of dimensions, has NULLs, type; length and first index of each dimension; then length and bytes
+// of each item (array_send). An empty one has no dimension. All are int4.
+#define ARRAY_WORD 4
+#define ARRAY_HEADER (3 * ARRAY_WORD)
+#define ARRAY_ITEMS (5 * ARRAY_WORD)
+#define ARRAY_INT4 (2 * ARRAY_WORD)
+
 struct decoder decode_begin(const PGresult *result, const struct statement *st, struct pg_error *error) {
     struct decoder decoder = {.result = result, .statement = st, .error = error};
     error->kind = PG_ERROR_NONE;
@@ -68,11 +75,13 @@ bool decode_is_null(struct decoder *decoder, unsigned column) {
 // The bytes of a value of that length; NULL for NULL and after a violation.
 static const void *decode_fixed(struct decoder *decoder, unsigned column, enum pg_type type, int len) {
     assert(decoder->statement->columns[column].type == type);
-    if (decode_is_null(decoder, column)) {
+    if (!decode_ok(decoder)) {
         return NULL;
     }
-    if (PQgetlength(decoder->result, decoder->row, (int)column) != len) {
-        decode_fail(decoder, column, "wrong length");
+    if (PQgetlength(decoder->result, decoder->row, (int)column) != len) { // of NULL it is 0
+        if (!decode_is_null(decoder, column)) {
+            decode_fail(decoder, column, "wrong length");
+        }
         return NULL;
     }
     return PQgetvalue(decoder->result, decoder->row, (int)column);
@@ -134,11 +143,15 @@ int64_t decode_timestamp(struct decoder *decoder, unsigned column) {
 
 const char *decode_text(struct decoder *decoder, unsigned column) {
     assert(decoder->statement->columns[column].type == PG_TYPE_TEXT);
-    if (decode_is_null(decoder, column)) {
+    if (!decode_ok(decoder)) {
+        return "";
+    }
+    int len = PQgetlength(decoder->result, decoder->row, (int)column);
+    if (len == 0) { // NULL or not
+        (void)decode_is_null(decoder, column);
         return "";
     }
     const char *value = PQgetvalue(decoder->result, decoder->row, (int)column);
-    int len = PQgetlength(decoder->result, decoder->row, (int)column);
     if (len > DECODE_MAX_TEXT) {
         decode_fail(decoder, column, "too long");
         return "";
@@ -150,14 +163,67 @@ const char *decode_text(struct decoder *decoder, unsigned column) {
     return value;
 }
 
+// The header of a list of int4; its length, or -1.
+static int64_t decode_array_header(const char *p, int len) {
+    if (len < ARRAY_HEADER || decode_uint32(p + ARRAY_WORD) != 0 || decode_uint32(p + 2 * ARRAY_WORD) != PG_TYPE_INT4) {
+        return -1;
+    }
+    if (decode_uint32(p) == 0) {
+        return len == ARRAY_HEADER ? 0 : -1;
+    }
+    if (decode_uint32(p) != 1 || len < ARRAY_ITEMS) {
+        return -1;
+    }
+    int64_t n = decode_uint32(p + ARRAY_HEADER);
+    return len == ARRAY_ITEMS + n * ARRAY_INT4 ? n : -1;
+}
+
+static bool decode_has(const int64_t *items, size_t n, int64_t item) {
+    for (size_t i = 0; i < n; i++) {
+        if (items[i] == item) {
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t decode_int32_array(struct decoder *decoder, unsigned column, int64_t *ret, size_t max) {
+    size_t n_items = 0;
+    assert(decoder->statement->columns[column].type == PG_TYPE_INT4_ARRAY);
+    if (decode_is_null(decoder, column)) {
+        return 0;
+    }
+    const char *p = PQgetvalue(decoder->result, decoder->row, (int)column);
+    int64_t n = decode_array_header(p, PQgetlength(decoder->result, decoder->row, (int)column));
+    if (n < 0 || n > (int64_t)max) {
+        decode_fail(decoder, column, n < 0 ? "not a list of numbers" : "too long");
+        return 0;
+    }
+    p += ARRAY_ITEMS;
+    for (int64_t i = 0; i < n; i++, p += ARRAY_INT4) {
+        int64_t item = (int32_t)decode_uint32(p + ARRAY_WORD);
+        if (decode_uint32(p) != ARRAY_WORD || item < 0) {
+            decode_fail(decoder, column, "out of range");
+            return 0;
+        }
+        if (!decode_has(ret, n_items, item)) {
+            ret[n_items++] = item;
+        }
+    }
+    return n_items;
+}
+
 struct address decode_address(struct decoder *decoder, unsigned column) {
     struct address address = {.family = ADDRESS_LOCAL};
     assert(decoder->statement->columns[column].type == PG_TYPE_INET);
-    if (decode_is_null(decoder, column)) {
+    if (!decode_ok(decoder)) {
+        return address;
+    }
+    int len = PQgetlength(decoder->result, decoder->row, (int)column);
+    if (len == 0 && decode_is_null(decoder, column)) {
         return address;
     }
     const unsigned char *p = (const unsigned char *)PQgetvalue(decoder->result, decoder->row, (int)column);
-    int len = PQgetlength(decoder->result, decoder->row, (int)column);
     if (len == INET_HEADER + 4 && p[0] == INET_FAMILY_4 && p[3] == 4) {
         address.family = ADDRESS_INET;
     } else if (len == INET_HEADER + 16 && p[0] == INET_FAMILY_6 && p[3] == 16) {
@@ -176,7 +242,7 @@ static enum session_state decode_state(struct decoder *decoder) {
         return SESSION_STATE_NONE;
     }
     const char *text = decode_text(decoder, SCAN_STATE);
-    if (strcmp(text, "starting") != 0 && !session_state_from_string(text, strlen(text), &state)) {
+    if (!session_state_from_string(text, strlen(text), &state)) {
         decode_fail(decoder, SCAN_STATE, "an unknown state");
     }
     return state;
@@ -200,41 +266,54 @@ static void decode_check_nulls(struct decoder *decoder, const struct session_row
     }
 }
 
-void decode_session(struct decoder *decoder, struct session_row *ret) {
+static void decode_flags(struct decoder *decoder, struct session_row *row) {
     static const enum session_command commands[] = {SESSION_COMMAND_OTHER, SESSION_COMMAND_LISTEN,
                                                     SESSION_COMMAND_UNLISTEN, SESSION_COMMAND_MAINTENANCE};
-    struct session_row row = {0};
-    if (decode_is_null(decoder, SCAN_BACKEND_START)) {
+    int32_t flags = decode_int32(decoder, SCAN_FLAGS, 0);
+    if (flags > SCAN_FLAGS_MAX) {
+        decode_fail(decoder, SCAN_FLAGS, "out of range");
+        return;
+    }
+    row->command = commands[flags & SCAN_FLAG_COMMAND];
+    row->waits_lock = flags & SCAN_FLAG_LOCK;
+    row->waits_sync_rep = flags & SCAN_FLAG_SYNC_REP;
+}
+
+static uint32_t decode_query_matches(struct decoder *decoder) {
+    int64_t matches = decode_int64(decoder, SCAN_QUERY_MATCHES);
+    if (matches < 0 || matches > UINT32_MAX) {
+        decode_fail(decoder, SCAN_QUERY_MATCHES, "out of range");
+        return 0;
+    }
+    return (uint32_t)matches;
+}
+
+void decode_session(struct decoder *decoder, struct session_row *ret) {
+    *ret = (struct session_row){.user = "", .database = "", .user_limit = -1, .database_limit = -1};
+    ret->id.since = decode_timestamp(decoder, SCAN_BACKEND_START);
+    if (ret->id.since == TIMESTAMP_NONE) {
         if (decode_ok(decoder)) {
             pg_error_set(decoder->error, PG_ERROR_DENIED, NULL,
                          "sessions of other roles are hidden: pg_read_all_stats is missing");
         }
         return;
     }
-    row.id.id = decode_int32(decoder, SCAN_PID, 1);
-    row.id.since = decode_timestamp(decoder, SCAN_BACKEND_START);
-    row.user_oid = decode_oid(decoder, SCAN_USER);
-    row.database_oid = decode_oid(decoder, SCAN_DATABASE);
-    row.application_name = decode_text(decoder, SCAN_APPLICATION_NAME);
-    row.user = "";
-    row.database = "";
-    row.state = decode_state(decoder);
-    row.state_change = decode_timestamp(decoder, SCAN_STATE_CHANGE);
-    row.query_start = decode_timestamp(decoder, SCAN_QUERY_START);
-    row.xact_start = decode_timestamp(decoder, SCAN_XACT_START);
-    row.client = decode_address(decoder, SCAN_CLIENT);
-    row.waits_lock = decode_bool(decoder, SCAN_WAITS_LOCK);
-    row.waits_sync_rep = decode_bool(decoder, SCAN_WAITS_SYNC_REP);
-    int32_t command = decode_int32(decoder, SCAN_COMMAND, 0);
-    if (command >= (int32_t)ARRAY_SIZE(commands)) {
-        decode_fail(decoder, SCAN_COMMAND, "out of range");
-        command = 0;
+    ret->id.id = decode_int32(decoder, SCAN_PID, 1);
+    ret->user_oid = decode_oid(decoder, SCAN_USER);
+    ret->database_oid = decode_oid(decoder, SCAN_DATABASE);
+    ret->application_name = decode_text(decoder, SCAN_APPLICATION_NAME);
+    ret->state = decode_state(decoder);
+    ret->state_change = decode_timestamp(decoder, SCAN_STATE_CHANGE);
+    ret->query_start = decode_timestamp(decoder, SCAN_QUERY_START);
+    ret->xact_start = decode_timestamp(decoder, SCAN_XACT_START);
+    ret->client = decode_address(decoder, SCAN_CLIENT);
+    decode_flags(decoder, ret);
+    if (decoder->statement->n_columns > SCAN_QUERY_MATCHES) {
+        ret->query_matches = decode_query_matches(decoder);
     }
-    row.command = commands[command];
     if (decode_ok(decoder)) {
-        decode_check_nulls(decoder, &row);
+        decode_check_nulls(decoder, ret);
     }
-    *ret = row;
 }
 
 void decode_facts(struct decoder *decoder, struct server_facts *ret, int64_t *ret_now) {

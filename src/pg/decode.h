@@ -4,6 +4,7 @@
 // Binary results to values, strictly: what is not to the contract of the statement is an error, never a guess.
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <libpq-fe.h>
@@ -34,13 +35,15 @@ bool decode_is_null(struct decoder *decoder, unsigned column);
 bool decode_bool(struct decoder *decoder, unsigned column);
 int32_t decode_int32(struct decoder *decoder, unsigned column, int32_t min); // at least min
 int64_t decode_int64(struct decoder *decoder, unsigned column);
-uint32_t decode_oid(struct decoder *decoder, unsigned column);           // 0 for NULL
-int64_t decode_timestamp(struct decoder *decoder, unsigned column);      // TIMESTAMP_NONE for NULL; infinities fail
-const char *decode_text(struct decoder *decoder, unsigned column);       // in the result; "" for NULL; no NUL inside
+uint32_t decode_oid(struct decoder *decoder, unsigned column);      // 0 for NULL
+int64_t decode_timestamp(struct decoder *decoder, unsigned column); // TIMESTAMP_NONE for NULL; infinities fail
+const char *decode_text(struct decoder *decoder, unsigned column);  // in the result; "" for NULL; no NUL inside
+// A list of numbers, none of them NULL, negative or there twice; at most max. Empty for NULL. Returns how many.
+size_t decode_int32_array(struct decoder *decoder, unsigned column, int64_t *ret, size_t max);
 struct address decode_address(struct decoder *decoder, unsigned column); // local for NULL
 
-// A row of STATEMENT_SCAN or STATEMENT_LOOK, without names and query. A session whose state is hidden from us fails
-// with PG_ERROR_DENIED.
+// A row of a scan; all of *ret is set, without names, query and blockers. A session whose state is hidden from us
+// fails with PG_ERROR_DENIED.
 void decode_session(struct decoder *decoder, struct session_row *ret);
 // The row of STATEMENT_FACTS; *ret_now is the server's clock.
 void decode_facts(struct decoder *decoder, struct server_facts *ret, int64_t *ret_now);

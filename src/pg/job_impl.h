@@ -15,6 +15,7 @@
 struct name {
     uint32_t oid;
     bool superuser;
+    int64_t limit;    // CONNECTION LIMIT; -1: none, or the name is not known
     const char *text; // borrowed from the result, or number
     char number[11];  // the oid: dropped between the two statements
 };
@@ -23,6 +24,7 @@ struct name {
 struct names {
     struct name *items;
     size_t n, capacity;
+    uint32_t last; // that was added or met: sessions of one role often follow each other
 };
 
 struct job_scan {
@@ -31,10 +33,12 @@ struct job_scan {
     struct session_id *asked_sorted;
     size_t n_asked;
     char *asked_pids; // as an array's text
+    char *patterns;   // the same; NULL: none
     char *role_oids, *database_oids;
     PGresult *facts, *sessions, *names_result; // the rows' strings stand in these
     struct session_row *rows;
-    char *queries; // cut query texts, one after the other
+    char *queries;     // cut query texts, one after the other
+    int64_t *blockers; // of all rows, one after the other
     struct names roles, databases;
     struct scan scan;
     bool complete;
@@ -44,6 +48,18 @@ struct act {
     enum action action;
     struct guard_test test;
     char *application_name; // the test's
+};
+
+// The first round reads who holds the lock; if that is not as wanted the second takes it or lets it go, and reads
+// again.
+struct job_lead {
+    bool prepared;
+    bool want;
+    bool has_self; // we hold it
+    bool is_taken; // in our database, by whomever
+    bool is_fresh; // we have taken it in this job
+    enum leader leader;
+    int64_t pid;
 };
 
 struct job_act {
@@ -70,8 +86,21 @@ struct job_set_up {
     char lock_timeout[24];
 };
 
+// What differs between the kinds of job; each constructor names its own.
+struct job_ops {
+    bool syncs_each;                               // each request is a transaction of its own: so is its failure
+    unsigned (*n_requests)(const struct job *job); // of this round
+    int (*send)(struct job *job, PGconn *pq, unsigned request, usec_t now);
+    // Takes the result over. Errors of the server come only when syncs_each; otherwise the first one fails the job.
+    void (*take_result)(struct job *job, unsigned request, PGresult *result, usec_t now);
+    bool (*next_round)(struct job *job); // NULL: there is one
+    void (*unsend)(struct job *job);     // it will never be sent; NULL: nothing to note
+    void (*deinit)(struct job *job);     // NULL: nothing to free
+};
+
 struct job {
     enum job_kind kind;
+    const struct job_ops *ops;
     unsigned round;
     struct pg_error error;
     struct job *next; // in the connection's queue
@@ -81,15 +110,15 @@ struct job {
         struct job_set_up set_up;
         struct job_rights rights;
         struct job_scan scan;
+        struct job_lead lead;
         struct job_act act;
     };
 };
 
-struct job *job_new(enum job_kind kind);
+struct job *job_new(enum job_kind kind, const struct job_ops *ops);
 
 // What the connection calls, in this order, for each round.
 unsigned job_n_requests(const struct job *job); // of this round
-// Each request is a transaction of its own: its failure stays its own.
 bool job_syncs_each(const struct job *job);
 // Queues one. 0, -ENOMEM or -EIO.
 int job_send(struct job *job, PGconn *pq, unsigned request, usec_t now);
@@ -98,17 +127,3 @@ void job_take_result(struct job *job, unsigned request, PGresult *result, usec_t
 bool job_next_round(struct job *job);
 // The connection broke. `sent`: while this job's requests were on their way.
 void job_abandon(struct job *job, const struct pg_error *error, bool sent);
-
-void job_scan_deinit(struct job_scan *scan);
-unsigned job_scan_n_requests(const struct job *job);
-int job_scan_send(struct job *job, PGconn *pq, unsigned request, usec_t now);
-void job_scan_take_result(struct job *job, unsigned request, PGresult *result, usec_t now);
-bool job_scan_next_round(struct job *job);
-
-void job_act_deinit(struct job_act *act);
-int job_act_send(struct job *job, PGconn *pq, unsigned request);
-void job_act_take_result(struct job *job, unsigned request, PGresult *result);
-
-void job_rights_deinit(struct job_rights *rights);
-int job_rights_send(const struct job *job, PGconn *pq, unsigned request);
-void job_rights_take_result(struct job *job, unsigned request, PGresult *result);

@@ -18,6 +18,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "core/session.h"
 #include "util/macro.h"
 
 #define EQ " OPERATOR(pg_catalog.=) "
@@ -27,6 +28,10 @@
 #define MATCHES " OPERATOR(pg_catalog.~*) "
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
+
+// The lock of the watchdog that acts, as pg_locks shows it: classid and objid. "pgvi", "gil1".
+#define LEAD_KEY_1 "1885828713"
+#define LEAD_KEY_2 "1734962225"
 
 // PostgreSQL's own bound (MAX_BACKENDS, 18 bits); no scan can bring more.
 #define SCAN_MAX_ROWS 262143
@@ -120,38 +125,67 @@ static const char sql_facts[] =
     "COALESCE(pg_catalog.current_setting('reserved_connections', true), '0')::pg_catalog.int4, "
     "pg_catalog.pg_backend_pid(), session_user::pg_catalog.text";
 
-// $1: how much query text to send, in bytes; 0: none. Rows without a type are sessions hidden from us: they must be
-// noticed, not missed.
+// Rows without a type are sessions hidden from us: they must be noticed, not missed.
+// $1: how much query text to send, in bytes; 0: none. $2: patterns to match, NULL: none. $3: who blocks whom? That
+// takes locks inside of the server, so it is asked for those alone that wait for one; of a long queue those who hold
+// the lock come first.
+#define QUERY_MATCHES                                                                                                  \
+    "CASE WHEN $2 IS NULL THEN 0::pg_catalog.int8 ELSE (SELECT COALESCE(pg_catalog.bit_or(1::pg_catalog.int8 "         \
+    "OPERATOR(pg_catalog.<<) (p.i OPERATOR(pg_catalog.-) 1)::pg_catalog.int4), 0::pg_catalog.int8) "                   \
+    "FROM pg_catalog.unnest($2) WITH ORDINALITY p(pattern, i) "                                                        \
+    "WHERE " QUERY " OPERATOR(pg_catalog.~) p.pattern) END"
+#define BLOCKED_BY                                                                                                     \
+    "CASE WHEN $3 AND a.wait_event_type" EQ "'Lock' "                                                                  \
+    "THEN (pg_catalog.pg_blocking_pids(a.pid))[1:" STRING(QUERY_MAX_BLOCKERS) "] END"
 #define SESSION                                                                                                        \
     "a.pid, a.backend_start, a.usesysid, a.datid, a.application_name, a.state, a.state_change, a.query_start, "        \
-    "a.xact_start, a.client_addr, COALESCE(a.wait_event_type" EQ "'Lock', false), "                                    \
-    "COALESCE(a.wait_event" EQ "'SyncRep', false), " COMMAND ", "                                                      \
-    "CASE WHEN $1 OPERATOR(pg_catalog.>) 0 THEN pg_catalog.substring(pg_catalog.textsend(a.query), 1, $1) END "
+    "a.xact_start, a.client_addr, " COMMAND " OPERATOR(pg_catalog.+) CASE WHEN a.wait_event" EQ "'SyncRep' THEN "      \
+    STRING(SCAN_FLAG_SYNC_REP) " WHEN a.wait_event_type" EQ "'Lock' THEN " STRING(SCAN_FLAG_LOCK) " ELSE 0 END "
+#define MORE                                                                                                           \
+    ", CASE WHEN $1 OPERATOR(pg_catalog.>) 0 THEN pg_catalog.substring(pg_catalog.textsend(a.query), 1, $1) END, "     \
+    QUERY_MATCHES ", " BLOCKED_BY " "
 #define CLIENTS_OR_HIDDEN "(a.backend_type IS NULL OR a.backend_type" EQ "'client backend')"
 static const char sql_scan[] =
     "SELECT " SESSION "FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE " CLIENTS_OR_HIDDEN;
+static const char sql_scan_more[] =
+    "SELECT " SESSION MORE "FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE " CLIENTS_OR_HIDDEN;
 static const char sql_look[] =
-    "SELECT " SESSION "FROM pg_catalog.unnest($2) w(pid), LATERAL pg_catalog.pg_stat_get_activity(w.pid) a "
+    "SELECT " SESSION MORE "FROM pg_catalog.unnest($4) w(pid), LATERAL pg_catalog.pg_stat_get_activity(w.pid) a "
     "WHERE " CLIENTS_OR_HIDDEN;
 
 // $1 roles, $2 databases.
 static const char sql_names[] =
-    "SELECT true, r.oid, r.rolname::pg_catalog.text, r.rolsuper FROM pg_catalog.pg_roles r "
+    "SELECT true, r.oid, r.rolname::pg_catalog.text, r.rolsuper, r.rolconnlimit FROM pg_catalog.pg_roles r "
     "WHERE r.oid" EQ "ANY ($1) UNION ALL "
-    "SELECT false, d.oid, d.datname::pg_catalog.text, false FROM pg_catalog.pg_database d "
+    "SELECT false, d.oid, d.datname::pg_catalog.text, false, d.datconnlimit FROM pg_catalog.pg_database d "
     "WHERE d.oid" EQ "ANY ($2)";
+
+// Session-level advisory locks are per database, so the one who leads is found in pg_locks, over all of them. A holder
+// that is no backend any more when its activity is asked for has left. To pg_stat_get_activity NULL means everybody.
+static const char sql_leaders[] =
+    "SELECT l.pid, COALESCE(a.usesysid" EQ "me.usesysid, false), COALESCE(l.pid" EQ "me.pid, false), "
+    "l.database" EQ "me.datid "
+    "FROM pg_catalog.pg_locks l, pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) me, "
+    "LATERAL (SELECT COALESCE(l.pid, 0)) p(pid) LEFT JOIN LATERAL pg_catalog.pg_stat_get_activity(p.pid) a ON true "
+    "WHERE l.locktype" EQ "'advisory' AND l.classid" EQ LEAD_KEY_1 "::pg_catalog.oid "
+    "AND l.objid" EQ LEAD_KEY_2 "::pg_catalog.oid AND l.objsubid" EQ "2 AND l.granted "
+    "AND (l.pid IS NULL OR a.pid IS NOT NULL) "
+    "ORDER BY 2 DESC, a.backend_start, l.pid LIMIT " STRING(QUERY_MAX_LEADERS);
+static const char sql_take_lead[] = "SELECT pg_catalog.pg_try_advisory_lock(" LEAD_KEY_1 ", " LEAD_KEY_2 ")";
+static const char sql_leave_lead[] = "SELECT pg_catalog.pg_advisory_unlock(" LEAD_KEY_1 ", " LEAD_KEY_2 ")";
 
 // P1: who is signalled is tested in the statement that signals, over the one session alone, as a scan of all would age
 // while it runs. The test stands in the SELECT list: no row says that the session has left, NULL that it has changed.
 // Names are compared as bytes of UTF-8, as they came.
 // $1 pid, $2 backend_start, $3 role, $4 database, $5 application_name, $6 states (NULL: not tested), $7 which time,
-// $8 its value, $9 spare listeners, $10 spare maintenance.
+// $8 its value, $9 spare listeners, $10 spare maintenance, $11 query_start (NULL: not tested).
 #define GUARD                                                                                                          \
     "a.pid" NE "pg_catalog.pg_backend_pid() AND a.backend_type" EQ "'client backend' AND a.backend_start" EQ "$2 "     \
     "AND a.usesysid" EQ "$3 AND a.datid" EQ "$4 "                                                                      \
     "AND pg_catalog.convert_to(a.application_name, 'UTF8')" EQ "$5 AND ($6 IS NULL OR a.state" EQ "ANY ($6)) "         \
     "AND CASE WHEN $7" EQ "0 THEN a.state_change WHEN $7" EQ "1 THEN a.query_start "                                   \
     "WHEN $7" EQ "2 THEN a.xact_start WHEN $7" EQ "3 THEN a.backend_start END" EQ "$8 "                                \
+    "AND ($11 IS NULL OR a.query_start" EQ "$11) "                                                                     \
     "AND COALESCE(a.wait_event" NE "'SyncRep', true) AND NOT ($9 AND " BEGINS(LISTEN) ") "                             \
     "AND NOT ($10 AND (a.state" EQ "'active' OR a.state" EQ "'fastpath function call') AND " BEGINS(MAINTENANCE) ")"
 // What the race bench compares with: identity alone.
@@ -207,17 +241,25 @@ static const struct column columns_session[] = {
     [SCAN_QUERY_START] = {PG_TYPE_TIMESTAMPTZ, true},
     [SCAN_XACT_START] = {PG_TYPE_TIMESTAMPTZ, true},
     [SCAN_CLIENT] = {PG_TYPE_INET, true},
-    [SCAN_WAITS_LOCK] = {PG_TYPE_BOOL, false},
-    [SCAN_WAITS_SYNC_REP] = {PG_TYPE_BOOL, false},
-    [SCAN_COMMAND] = {PG_TYPE_INT4, false},
+    [SCAN_FLAGS] = {PG_TYPE_INT4, false},
     [SCAN_QUERY] = {PG_TYPE_BYTEA, true},
+    [SCAN_QUERY_MATCHES] = {PG_TYPE_INT8, false},
+    [SCAN_BLOCKED_BY] = {PG_TYPE_INT4_ARRAY, true},
 };
 static const struct column columns_names[] = {
     [NAMES_IS_ROLE] = {PG_TYPE_BOOL, false},
     [NAMES_OID] = {PG_TYPE_OID, false},
     [NAMES_NAME] = {PG_TYPE_TEXT, false},
     [NAMES_SUPERUSER] = {PG_TYPE_BOOL, false},
+    [NAMES_LIMIT] = {PG_TYPE_INT4, false},
 };
+static const struct column columns_leaders[] = {
+    [LEADERS_PID] = {PG_TYPE_INT4, true},
+    [LEADERS_OWN] = {PG_TYPE_BOOL, false},
+    [LEADERS_SELF] = {PG_TYPE_BOOL, false},
+    [LEADERS_HERE] = {PG_TYPE_BOOL, false},
+};
+static const struct column columns_lead[] = {[LEAD_DONE] = {PG_TYPE_BOOL, false}};
 static const struct column columns_act[] = {
     [ACT_DONE] = {PG_TYPE_BOOL, true},
     [ACT_AT] = {PG_TYPE_TIMESTAMPTZ, false},
@@ -227,8 +269,8 @@ static const struct column columns_act[] = {
 #define PARAMS(n, ...) .params = {__VA_ARGS__}, .n_params = (n)
 #define ACT_ROW COLUMNS(columns_act), ROWS(0, 1)
 #define GUARD_PARAMS                                                                                                   \
-    PARAMS(10, PG_TYPE_INT4, PG_TYPE_TIMESTAMPTZ, PG_TYPE_OID, PG_TYPE_OID, PG_TYPE_BYTEA, PG_TYPE_TEXT_ARRAY,         \
-           PG_TYPE_INT4, PG_TYPE_TIMESTAMPTZ, PG_TYPE_BOOL, PG_TYPE_BOOL)
+    PARAMS(11, PG_TYPE_INT4, PG_TYPE_TIMESTAMPTZ, PG_TYPE_OID, PG_TYPE_OID, PG_TYPE_BYTEA, PG_TYPE_TEXT_ARRAY,         \
+           PG_TYPE_INT4, PG_TYPE_TIMESTAMPTZ, PG_TYPE_BOOL, PG_TYPE_BOOL, PG_TYPE_TIMESTAMPTZ)
 
 static const struct statement statements[] = {
     [STATEMENT_IDENTIFY] = {"identify", false, sql_identify, COLUMNS(columns_identify), ROWS(1, 1)},
@@ -239,12 +281,19 @@ static const struct statement statements[] = {
     [STATEMENT_SUPERUSERS] = {"superusers", false, sql_superusers, COLUMNS(columns_superusers),
                               ROWS(0, SUPERUSERS_SHOWN)},
     [STATEMENT_FACTS] = {"pgvigil_facts", true, sql_facts, COLUMNS(columns_facts), ROWS(1, 1)},
-    [STATEMENT_SCAN] = {"pgvigil_scan", true, sql_scan, PARAMS(1, PG_TYPE_INT4), COLUMNS(columns_session),
+    [STATEMENT_SCAN] = {"pgvigil_scan", true, sql_scan, .columns = columns_session, .n_columns = N_SCAN_COLUMNS,
                         ROWS(0, SCAN_MAX_ROWS)},
-    [STATEMENT_LOOK] = {"pgvigil_look", true, sql_look, PARAMS(2, PG_TYPE_INT4, PG_TYPE_INT4_ARRAY),
+    [STATEMENT_SCAN_MORE] = {"pgvigil_scan_more", true, sql_scan_more,
+                             PARAMS(3, PG_TYPE_INT4, PG_TYPE_TEXT_ARRAY, PG_TYPE_BOOL), COLUMNS(columns_session),
+                             ROWS(0, SCAN_MAX_ROWS)},
+    [STATEMENT_LOOK] = {"pgvigil_look", true, sql_look,
+                        PARAMS(4, PG_TYPE_INT4, PG_TYPE_TEXT_ARRAY, PG_TYPE_BOOL, PG_TYPE_INT4_ARRAY),
                         COLUMNS(columns_session), ROWS(0, SCAN_MAX_ROWS)},
     [STATEMENT_NAMES] = {"pgvigil_names", true, sql_names, PARAMS(2, PG_TYPE_OID_ARRAY, PG_TYPE_OID_ARRAY),
                          COLUMNS(columns_names), ROWS(0, 2 * SCAN_MAX_ROWS)},
+    [STATEMENT_LEADERS] = {"pgvigil_leaders", true, sql_leaders, COLUMNS(columns_leaders), ROWS(0, QUERY_MAX_LEADERS)},
+    [STATEMENT_TAKE_LEAD] = {"take_lead", false, sql_take_lead, COLUMNS(columns_lead), ROWS(1, 1)},
+    [STATEMENT_LEAVE_LEAD] = {"leave_lead", false, sql_leave_lead, COLUMNS(columns_lead), ROWS(1, 1)},
     [STATEMENT_TERMINATE] = {"pgvigil_terminate", true, ACT(GUARD, "pg_terminate_backend"), GUARD_PARAMS, ACT_ROW},
     [STATEMENT_CANCEL] = {"pgvigil_cancel", true, ACT(GUARD, "pg_cancel_backend"), GUARD_PARAMS, ACT_ROW},
     [STATEMENT_TERMINATE_UNGUARDED] = {"terminate_unguarded", false, ACT(IDENTITY, "pg_terminate_backend"),
@@ -290,6 +339,10 @@ void params_add_oid(struct params *params, uint32_t value) {
 }
 
 void params_add_timestamp(struct params *params, int64_t value) {
+    if (value == TIMESTAMP_NONE) {
+        params_add(params, NULL, 0, 1);
+        return;
+    }
     uint64_t wire = htobe64((uint64_t)value);
     params_add_number(params, &wire, sizeof(wire));
 }

@@ -32,8 +32,12 @@ enum statement_id {
     STATEMENT_SUPERUSERS,
     STATEMENT_FACTS,
     STATEMENT_SCAN,
+    STATEMENT_SCAN_MORE,
     STATEMENT_LOOK,
     STATEMENT_NAMES,
+    STATEMENT_LEADERS,
+    STATEMENT_TAKE_LEAD,
+    STATEMENT_LEAVE_LEAD,
     STATEMENT_TERMINATE,
     STATEMENT_CANCEL,
     STATEMENT_TERMINATE_UNGUARDED,
@@ -47,7 +51,9 @@ struct column {
     bool nullable;
 };
 
-#define QUERY_MAX_PARAMS 10
+#define QUERY_MAX_PARAMS 11
+#define QUERY_MAX_BLOCKERS 100 // of one session that waits
+#define QUERY_MAX_LEADERS 20
 
 struct statement {
     const char *name; // of the prepared statement, and in our messages
@@ -106,12 +112,25 @@ enum {
     SCAN_QUERY_START,
     SCAN_XACT_START,
     SCAN_CLIENT,
-    SCAN_WAITS_LOCK,
-    SCAN_WAITS_SYNC_REP,
-    SCAN_COMMAND,
-    SCAN_QUERY, // bytes; NULL unless asked for
+    SCAN_FLAGS,
+    N_SCAN_COLUMNS,              // of STATEMENT_SCAN: each column costs us about as much as any other, of each session
+    SCAN_QUERY = N_SCAN_COLUMNS, // bytes; NULL unless asked for
+    SCAN_QUERY_MATCHES,          // bit i: it matches the i-th pattern
+    SCAN_BLOCKED_BY,             // NULL unless asked for, and it waits for a lock
 };
-enum { NAMES_IS_ROLE, NAMES_OID, NAMES_NAME, NAMES_SUPERUSER };
+// SCAN_FLAGS: a number of enum session_command, and what the session waits for. Digits, as the statements contain them.
+#define SCAN_FLAG_COMMAND 3
+#define SCAN_FLAG_LOCK 4     // wait_event_type = 'Lock'
+#define SCAN_FLAG_SYNC_REP 8 // wait_event = 'SyncRep'
+#define SCAN_FLAGS_MAX 11    // nobody waits for two things
+enum { NAMES_IS_ROLE, NAMES_OID, NAMES_NAME, NAMES_SUPERUSER, NAMES_LIMIT };
+enum {
+    LEADERS_PID,  // NULL: a prepared transaction holds the lock
+    LEADERS_OWN,  // it runs as our own role
+    LEADERS_SELF, // it is us
+    LEADERS_HERE, // in our database, where nobody else can take it then
+};
+enum { LEAD_DONE };
 enum { ACT_DONE, ACT_AT };
 
 // Parameters of one statement, in order. A NULL value with len 0 is NULL.
@@ -125,7 +144,7 @@ struct params {
 void params_add_bool(struct params *params, bool value);
 void params_add_int32(struct params *params, int32_t value);
 void params_add_oid(struct params *params, uint32_t value);
-void params_add_timestamp(struct params *params, int64_t value);
+void params_add_timestamp(struct params *params, int64_t value);             // TIMESTAMP_NONE: NULL
 void params_add_bytes(struct params *params, const char *value, size_t len); // binary; borrowed until sent
 void params_add_text(struct params *params, const char *value);              // text format; NULL: NULL; borrowed
 

@@ -17,7 +17,7 @@
 // The daemon, the command line, and the old daemon while a new one starts.
 #define RIGHTS_SESSIONS_NEEDED 3
 
-enum { RIGHTS_REQUEST_ROLE, RIGHTS_REQUEST_SUPERUSERS };
+enum { RIGHTS_REQUEST_ROLE, RIGHTS_REQUEST_SUPERUSERS, N_RIGHTS_REQUESTS };
 
 struct rights {
     int version_num;
@@ -26,28 +26,9 @@ struct rights {
     int32_t superuser_reserved, reserved, role_limit, database_limit;
 };
 
-void job_rights_deinit(struct job_rights *r) {
-    for (size_t i = 0; i < r->n_texts; i++) {
-        free(r->texts[i]);
-    }
-}
-
-struct job *job_rights_new(int version_num) {
-    struct job *job = job_new(JOB_RIGHTS);
-    if (job) {
-        job->rights.version_num = version_num;
-    }
-    return job;
-}
-
-const struct finding *job_findings(const struct job *job, size_t *ret_n) {
-    assert(job->kind == JOB_RIGHTS);
-    *ret_n = job->error.kind == PG_ERROR_NONE ? job->rights.n_findings : 0;
-    return job->rights.findings;
-}
-
-int job_rights_send(const struct job *job, PGconn *pq, unsigned request) {
+static int rights_send(struct job *job, PGconn *pq, unsigned request, usec_t now) {
     struct params params = {0};
+    (void)now;
     if (request == RIGHTS_REQUEST_SUPERUSERS) {
         return query_send(pq, STATEMENT_SUPERUSERS, false, &params);
     }
@@ -231,11 +212,45 @@ static void rights_take_superusers(struct job *job, const PGresult *result) {
     }
 }
 
-void job_rights_take_result(struct job *job, unsigned request, PGresult *result) {
+static void rights_take_result(struct job *job, unsigned request, PGresult *result, usec_t now) {
+    (void)now;
     if (request == RIGHTS_REQUEST_ROLE) {
         rights_take_role(job, result);
     } else {
         rights_take_superusers(job, result);
     }
     PQclear(result);
+}
+
+static unsigned rights_n_requests(const struct job *job) {
+    (void)job;
+    return N_RIGHTS_REQUESTS;
+}
+
+static void rights_deinit(struct job *job) {
+    struct job_rights *r = &job->rights;
+    for (size_t i = 0; i < r->n_texts; i++) {
+        free(r->texts[i]);
+    }
+}
+
+static const struct job_ops rights_ops = {
+    .n_requests = rights_n_requests,
+    .send = rights_send,
+    .take_result = rights_take_result,
+    .deinit = rights_deinit,
+};
+
+struct job *job_rights_new(int version_num) {
+    struct job *job = job_new(JOB_RIGHTS, &rights_ops);
+    if (job) {
+        job->rights.version_num = version_num;
+    }
+    return job;
+}
+
+const struct finding *job_findings(const struct job *job, size_t *ret_n) {
+    assert(job->kind == JOB_RIGHTS);
+    *ret_n = job->error.kind == PG_ERROR_NONE ? job->rights.n_findings : 0;
+    return job->rights.findings;
 }

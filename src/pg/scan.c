@@ -22,33 +22,26 @@ enum { SCAN_REQUEST_FACTS, SCAN_REQUEST_SESSIONS, N_SCAN_REQUESTS };
 #define SCAN_QUERY_TEXT_MAX 16384 // characters of query text that can be asked for
 #define UTF8_MAX_BYTES 4          // of one character
 
-void job_scan_deinit(struct job_scan *s) {
-    free(s->asked);
-    free(s->asked_sorted);
-    free(s->asked_pids);
-    free(s->role_oids);
-    free(s->database_oids);
-    PQclear(s->facts);
-    PQclear(s->sessions);
-    PQclear(s->names_result);
-    free(s->rows);
-    free(s->queries);
-    free(s->roles.items);
-    free(s->databases.items);
-}
-
-static struct job *scan_new(enum job_kind kind, const struct poll_options *options) {
-    struct job *job = job_new(kind);
-    if (job) {
-        job->scan.options = *options;
-        job->scan.options.query_text = MIN(MAX(options->query_text, 0), SCAN_QUERY_TEXT_MAX);
-        job->scan.scan.kind = kind == JOB_LOOK ? SCAN_LOOK : SCAN_FULL;
+// {"(?i)^copy ","^\\\\s*select"}: a quoted item keeps everything but quote and backslash.
+static int scan_set_patterns(struct job_scan *s) {
+    CLEANUP(strbuf_deinit) struct strbuf sb = STRBUF_EMPTY;
+    if (s->options.n_queries == 0) {
+        return 0;
     }
-    return job;
-}
-
-struct job *job_poll_new(const struct poll_options *options) {
-    return scan_new(JOB_POLL, options);
+    for (size_t i = 0; i < s->options.n_queries; i++) {
+        const struct query_pattern *query = &s->options.queries[i];
+        strbuf_addf(&sb, "%c\"%s", i == 0 ? '{' : ',', query->icase ? "(?i)" : "");
+        for (const char *p = query->expression; *p; p++) {
+            if (*p == '"' || *p == '\\') {
+                strbuf_add_char(&sb, '\\');
+            }
+            strbuf_add_char(&sb, *p);
+        }
+        strbuf_add_char(&sb, '"');
+    }
+    strbuf_add_char(&sb, '}');
+    s->patterns = strbuf_take(&sb);
+    return s->patterns ? 0 : -ENOMEM;
 }
 
 static int scan_compare_ids(const void *a, const void *b) {
@@ -80,24 +73,20 @@ static int scan_set_asked(struct job_scan *s, const struct session_id *ids, size
     return s->asked_pids ? 0 : -ENOMEM;
 }
 
-struct job *job_look_new(const struct poll_options *options, const struct session_id *ids, size_t n_ids) {
-    struct job *job = scan_new(JOB_LOOK, options);
-    if (job && scan_set_asked(&job->scan, ids, n_ids) < 0) {
-        return job_free(job);
+// What most polls ask has a statement of its own.
+static enum statement_id scan_statement(const struct job *job) {
+    const struct job_scan *s = &job->scan;
+    if (job->kind == JOB_LOOK) {
+        return STATEMENT_LOOK;
     }
-    return job;
+    return s->options.query_text > 0 || s->patterns || s->options.blockers ? STATEMENT_SCAN_MORE : STATEMENT_SCAN;
 }
 
-const struct scan *job_scan(const struct job *job) {
-    assert(job->kind == JOB_POLL || job->kind == JOB_LOOK);
-    return job->scan.complete && job->error.kind == PG_ERROR_NONE ? &job->scan.scan : NULL;
-}
-
-unsigned job_scan_n_requests(const struct job *job) {
+static unsigned scan_n_requests(const struct job *job) {
     return job->round == 0 ? N_SCAN_REQUESTS : 1;
 }
 
-int job_scan_send(struct job *job, PGconn *pq, unsigned request, usec_t now) {
+static int scan_send(struct job *job, PGconn *pq, unsigned request, usec_t now) {
     struct job_scan *s = &job->scan;
     struct params params = {0};
     enum statement_id id = STATEMENT_NAMES;
@@ -108,8 +97,12 @@ int job_scan_send(struct job *job, PGconn *pq, unsigned request, usec_t now) {
         id = STATEMENT_FACTS;
         s->scan.sent_at = now;
     } else {
-        params_add_int32(&params, (int32_t)s->options.query_text * UTF8_MAX_BYTES);
-        id = job->kind == JOB_LOOK ? STATEMENT_LOOK : STATEMENT_SCAN;
+        id = scan_statement(job);
+        if (id != STATEMENT_SCAN) {
+            params_add_int32(&params, (int32_t)s->options.query_text * UTF8_MAX_BYTES);
+            params_add_text(&params, s->patterns);
+            params_add_bool(&params, s->options.blockers);
+        }
         if (id == STATEMENT_LOOK) {
             params_add_text(&params, s->asked_pids);
         }
@@ -128,7 +121,11 @@ static struct name *names_find(const struct names *names, uint32_t oid) {
 
 static int names_add(struct names *names, uint32_t oid) {
     size_t at = names->n;
-    if (oid == 0 || names_find(names, oid)) {
+    if (oid == names->last || oid == 0) {
+        return 0;
+    }
+    names->last = oid;
+    if (names_find(names, oid)) {
         return 0;
     }
     if (names->n == names->capacity) {
@@ -144,7 +141,7 @@ static int names_add(struct names *names, uint32_t oid) {
         names->items[at] = names->items[at - 1];
         at--;
     }
-    names->items[at] = (struct name){.oid = oid};
+    names->items[at] = (struct name){.oid = oid, .limit = -1};
     names->n++;
     return 0;
 }
@@ -202,34 +199,51 @@ static const char *scan_copy_query(const struct job_scan *s, struct decoder *dec
     return copy;
 }
 
-static int scan_alloc_rows(struct job_scan *s, int n) {
-    size_t size = 0;
-    s->rows = calloc(MAX((size_t)n, 1), sizeof(*s->rows));
-    if (!s->rows) {
-        return -ENOMEM;
+static int scan_alloc_rows(struct job_scan *s, int n, bool more) {
+    size_t size = 0, n_blockers = 0;
+    s->rows = reallocarray(NULL, MAX((size_t)n, 1), sizeof(*s->rows));
+    if (!s->rows || !more) {
+        return s->rows ? 0 : -ENOMEM;
+    }
+    for (int i = 0; i < n; i++) {
+        size += (size_t)PQgetlength(s->sessions, i, SCAN_QUERY) + 1;
+        n_blockers += PQgetisnull(s->sessions, i, SCAN_BLOCKED_BY) ? 0 : QUERY_MAX_BLOCKERS;
     }
     if (s->options.query_text > 0) {
-        for (int i = 0; i < n; i++) {
-            size += (size_t)PQgetlength(s->sessions, i, SCAN_QUERY) + 1;
-        }
         s->queries = malloc(MAX(size, 1));
     }
-    return s->options.query_text > 0 && !s->queries ? -ENOMEM : 0;
+    if (n_blockers > 0) {
+        s->blockers = malloc(n_blockers * sizeof(*s->blockers));
+    }
+    return (s->options.query_text > 0 && !s->queries) || (n_blockers > 0 && !s->blockers) ? -ENOMEM : 0;
+}
+
+// One row, its texts and lists at *queries and *blockers, which move behind them.
+static void scan_take_session(struct job_scan *s, struct decoder *decoder, struct session_row *row, char **queries,
+                              int64_t **blockers) {
+    decode_session(decoder, row);
+    if (decoder->statement->n_columns == N_SCAN_COLUMNS) {
+        return;
+    }
+    row->query = scan_copy_query(s, decoder, queries);
+    row->n_blocked_by = decode_int32_array(decoder, SCAN_BLOCKED_BY, *blockers, QUERY_MAX_BLOCKERS);
+    row->blocked_by = row->n_blocked_by > 0 ? *blockers : NULL;
+    *blockers += row->n_blocked_by;
 }
 
 static int scan_take_sessions(struct job *job) {
     struct job_scan *s = &job->scan;
-    struct decoder decoder =
-        decode_begin(s->sessions, statement_get(job->kind == JOB_LOOK ? STATEMENT_LOOK : STATEMENT_SCAN), &job->error);
+    const struct statement *st = statement_get(scan_statement(job));
+    struct decoder decoder = decode_begin(s->sessions, st, &job->error);
     int n = decode_n_rows(&decoder);
-    if (scan_alloc_rows(s, n) < 0) {
+    if (scan_alloc_rows(s, n, st->n_columns > N_SCAN_COLUMNS) < 0) {
         return -ENOMEM;
     }
     char *queries = s->queries;
+    int64_t *blockers = s->blockers;
     for (decoder.row = 0; decoder.row < n && decode_ok(&decoder); decoder.row++) {
         struct session_row *row = &s->rows[s->scan.n_rows];
-        decode_session(&decoder, row);
-        row->query = scan_copy_query(s, &decoder, &queries);
+        scan_take_session(s, &decoder, row, &queries, &blockers);
         if (!decode_ok(&decoder)) {
             break;
         }
@@ -257,9 +271,12 @@ static void scan_take_names(struct job *job) {
         struct name *name = names_find(is_role ? &s->roles : &s->databases, decode_oid(&decoder, NAMES_OID));
         const char *text = decode_text(&decoder, NAMES_NAME);
         bool superuser = decode_bool(&decoder, NAMES_SUPERUSER);
+        int32_t limit = decode_int32(&decoder, NAMES_LIMIT, INT32_MIN);
         if (name) {
             name->text = text;
             name->superuser = superuser;
+            // No limit binds a superuser; -2 marks a database whose DROP was interrupted.
+            name->limit = superuser ? -1 : MAX(limit, -1);
         }
     }
 }
@@ -268,13 +285,20 @@ static void scan_take_names(struct job *job) {
 static void scan_complete(struct job_scan *s) {
     names_fill_unknown(&s->roles);
     names_fill_unknown(&s->databases);
+    const struct name *role = NULL, *database = NULL; // the last row's: often this one's as well
     for (size_t i = 0; i < s->scan.n_rows; i++) {
         struct session_row *row = &s->rows[i];
-        const struct name *role = names_find(&s->roles, row->user_oid);
-        const struct name *database = names_find(&s->databases, row->database_oid);
+        if (!role || role->oid != row->user_oid) {
+            role = names_find(&s->roles, row->user_oid);
+        }
+        if (!database || database->oid != row->database_oid) {
+            database = names_find(&s->databases, row->database_oid);
+        }
         row->user = role ? role->text : "";
         row->superuser = role && role->superuser;
         row->database = database ? database->text : "";
+        row->user_limit = role ? role->limit : -1;
+        row->database_limit = database ? database->limit : -1;
     }
     s->scan.rows = s->rows;
     s->scan.asked = s->asked;
@@ -290,7 +314,7 @@ static void scan_take_facts(struct job *job) {
     }
 }
 
-void job_scan_take_result(struct job *job, unsigned request, PGresult *result, usec_t now) {
+static void scan_take_result(struct job *job, unsigned request, PGresult *result, usec_t now) {
     struct job_scan *s = &job->scan;
     if (job->round > 0) {
         s->names_result = result;
@@ -310,7 +334,7 @@ void job_scan_take_result(struct job *job, unsigned request, PGresult *result, u
     }
 }
 
-bool job_scan_next_round(struct job *job) {
+static bool scan_next_round(struct job *job) {
     if (job->round > 0) {
         return false;
     }
@@ -320,4 +344,64 @@ bool job_scan_next_round(struct job *job) {
         return false;
     }
     return true;
+}
+
+static void scan_deinit(struct job *job) {
+    struct job_scan *s = &job->scan;
+    free(s->asked);
+    free(s->asked_sorted);
+    free(s->asked_pids);
+    free(s->patterns);
+    free(s->role_oids);
+    free(s->database_oids);
+    PQclear(s->facts);
+    PQclear(s->sessions);
+    PQclear(s->names_result);
+    free(s->rows);
+    free(s->queries);
+    free(s->blockers);
+    free(s->roles.items);
+    free(s->databases.items);
+}
+
+static const struct job_ops scan_ops = {
+    .n_requests = scan_n_requests,
+    .send = scan_send,
+    .take_result = scan_take_result,
+    .next_round = scan_next_round,
+    .deinit = scan_deinit,
+};
+
+static struct job *scan_new(enum job_kind kind, const struct poll_options *options) {
+    CLEANUP(job_freep) struct job *job = job_new(kind, &scan_ops);
+    if (!job) {
+        return NULL;
+    }
+    struct job_scan *s = &job->scan;
+    assert(options->n_queries <= POLICY_MAX_QUERIES);
+    s->options = *options;
+    s->options.query_text = MIN(MAX(options->query_text, 0), SCAN_QUERY_TEXT_MAX);
+    s->scan.kind = kind == JOB_LOOK ? SCAN_LOOK : SCAN_FULL;
+    if (scan_set_patterns(s) < 0) {
+        return NULL;
+    }
+    s->options.queries = NULL; // they need not live as long as we do
+    return TAKE_PTR(job);
+}
+
+struct job *job_poll_new(const struct poll_options *options) {
+    return scan_new(JOB_POLL, options);
+}
+
+struct job *job_look_new(const struct poll_options *options, const struct session_id *ids, size_t n_ids) {
+    struct job *job = scan_new(JOB_LOOK, options);
+    if (job && scan_set_asked(&job->scan, ids, n_ids) < 0) {
+        return job_free(job);
+    }
+    return job;
+}
+
+const struct scan *job_scan(const struct job *job) {
+    assert(job->kind == JOB_POLL || job->kind == JOB_LOOK);
+    return job->scan.complete && job->error.kind == PG_ERROR_NONE ? &job->scan.scan : NULL;
 }

@@ -106,7 +106,8 @@ static void fuzz_scan(struct input *in, bool look) {
     const struct poll_options options = {.query_text = input_byte(in) % 16};
     struct job *job = look ? job_look_new(&options, ids, ARRAY_SIZE(ids)) : job_poll_new(&options);
     job_take_result(job, 0, input_result(in, STATEMENT_FACTS), 1);
-    job_take_result(job, 1, input_result(in, look ? STATEMENT_LOOK : STATEMENT_SCAN), 1);
+    enum statement_id more = options.query_text > 0 ? STATEMENT_SCAN_MORE : STATEMENT_SCAN;
+    job_take_result(job, 1, input_result(in, look ? STATEMENT_LOOK : more), 1);
     if (job_next_round(job)) {
         job_take_result(job, 0, input_result(in, STATEMENT_NAMES), 1);
         assert(!job_next_round(job));

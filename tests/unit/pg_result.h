@@ -80,10 +80,12 @@ static inline void result_session(PGresult *r, int row, uint32_t pid) {
     result_int64(r, row, SCAN_QUERY_START, RESULT_NOW - 400);
     result_null(r, row, SCAN_XACT_START);
     result_null(r, row, SCAN_CLIENT);
-    result_bool(r, row, SCAN_WAITS_LOCK, false);
-    result_bool(r, row, SCAN_WAITS_SYNC_REP, false);
-    result_int32(r, row, SCAN_COMMAND, 0);
-    result_null(r, row, SCAN_QUERY);
+    result_int32(r, row, SCAN_FLAGS, 0);
+    if (PQnfields(r) > N_SCAN_COLUMNS) {
+        result_null(r, row, SCAN_QUERY);
+        result_int64(r, row, SCAN_QUERY_MATCHES, 0);
+        result_null(r, row, SCAN_BLOCKED_BY);
+    }
 }
 
 static inline void result_name(PGresult *r, int row, bool is_role, uint32_t oid, const char *name, bool superuser) {
@@ -91,4 +93,16 @@ static inline void result_name(PGresult *r, int row, bool is_role, uint32_t oid,
     result_int32(r, row, NAMES_OID, oid);
     result_text(r, row, NAMES_NAME, name);
     result_bool(r, row, NAMES_SUPERUSER, superuser);
+    result_int32(r, row, NAMES_LIMIT, UINT32_MAX); // -1
+}
+
+// A list of int4 as array_send makes it.
+static inline void result_list(PGresult *r, int row, int column, const int32_t *items, size_t n) {
+    uint32_t words[5 + 2 * 200] = {htobe32(n > 0), 0, htobe32(PG_TYPE_INT4), htobe32((uint32_t)n), htobe32(1)};
+    CHECK_LE(n, 200);
+    for (size_t i = 0; i < n; i++) {
+        words[5 + 2 * i] = htobe32(4);
+        words[6 + 2 * i] = htobe32((uint32_t)items[i]);
+    }
+    result_bytes(r, row, column, words, n > 0 ? (5 + 2 * n) * 4 : 12);
 }

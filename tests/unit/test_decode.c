@@ -9,8 +9,10 @@
 
 #define RECEIVED 2000
 
+// Asks for more when the sessions have it.
 static struct job *decode_poll(PGresult *facts, PGresult *sessions, int64_t query_text) {
-    struct job *job = job_poll_new(&(struct poll_options){.query_text = query_text});
+    const struct poll_options options = {.query_text = query_text, .blockers = PQnfields(sessions) > N_SCAN_COLUMNS};
+    struct job *job = job_poll_new(&options);
     CHECK_NOT_NULL(job);
     CHECK_EQ(job_n_requests(job), 2);
     job_take_result(job, 0, facts, RECEIVED);
@@ -21,7 +23,8 @@ static struct job *decode_poll(PGresult *facts, PGresult *sessions, int64_t quer
 static void whole_poll(void) {
     static const uint8_t inet4[] = {2, 32, 0, 4, 10, 1, 2, 3};
     static const uint8_t inet6[] = {3, 128, 0, 16, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-    PGresult *sessions = result_new(STATEMENT_SCAN), *names = result_new(STATEMENT_NAMES);
+    static const int32_t blockers[] = {100, 0, 100, INT32_MAX};
+    PGresult *sessions = result_new(STATEMENT_SCAN_MORE), *names = result_new(STATEMENT_NAMES);
     for (int i = 0; i < 4; i++) {
         result_session(sessions, i, 100 + (uint32_t)i);
     }
@@ -30,10 +33,12 @@ static void whole_poll(void) {
     result_text(sessions, 1, SCAN_STATE, "idle in transaction (aborted)");
     result_int64(sessions, 1, SCAN_XACT_START, RESULT_NOW - 350);
     result_int32(sessions, 1, SCAN_USER, 3000000000u);
-    result_bool(sessions, 1, SCAN_WAITS_LOCK, true);
-    result_int32(sessions, 1, SCAN_COMMAND, 3);
+    result_int32(sessions, 1, SCAN_FLAGS, SCAN_FLAG_LOCK + 3);
+    result_int64(sessions, 1, SCAN_QUERY_MATCHES, UINT32_MAX);
+    result_list(sessions, 1, SCAN_BLOCKED_BY, blockers, ARRAY_SIZE(blockers));
+    result_list(sessions, 3, SCAN_BLOCKED_BY, blockers, 0);
     result_int32(sessions, 2, SCAN_USER, 11); // dropped meanwhile
-    result_bool(sessions, 2, SCAN_WAITS_SYNC_REP, true);
+    result_int32(sessions, 2, SCAN_FLAGS, SCAN_FLAG_SYNC_REP + 1);
     result_text(sessions, 3, SCAN_STATE, "starting");
     result_null(sessions, 3, SCAN_USER);
     result_null(sessions, 3, SCAN_DATABASE);
@@ -48,6 +53,9 @@ static void whole_poll(void) {
     result_name(names, 1, true, 3000000000u, "root", true);
     result_name(names, 2, false, 5, "data", false);
     result_name(names, 3, true, 77, "nobody asked", false);
+    result_int32(names, 0, NAMES_LIMIT, 20);
+    result_int32(names, 1, NAMES_LIMIT, 30); // does not bind a superuser
+    result_int32(names, 2, NAMES_LIMIT, (uint32_t)-2);
     job_take_result(job, 0, names, RECEIVED + 1);
     CHECK(!job_next_round(job));
 
@@ -77,8 +85,21 @@ static void whole_poll(void) {
     CHECK_EQ(row[1].state, SESSION_STATE_IDLE_IN_TRANSACTION_ABORTED);
     CHECK_EQ(row[1].command, SESSION_COMMAND_MAINTENANCE);
     CHECK(row[1].waits_lock && !row[1].waits_sync_rep);
+    CHECK_EQ(row[1].query_matches, UINT32_MAX);
+    CHECK_EQ(row[0].query_matches, 0);
+    CHECK_EQ(row[1].n_blocked_by, 3); // each once
+    CHECK_EQ(row[1].blocked_by[0], 100);
+    CHECK_EQ(row[1].blocked_by[1], 0);
+    CHECK_EQ(row[1].blocked_by[2], INT32_MAX);
+    CHECK_EQ(row[3].n_blocked_by, 0);
+    CHECK_NULL(row[0].blocked_by);
+    CHECK_EQ(row[0].user_limit, 20);
+    CHECK_EQ(row[0].database_limit, -1);
+    CHECK_EQ(row[1].user_limit, -1);
+    CHECK_EQ(row[2].user_limit, -1);
     CHECK_STR(row[2].user, "11");
-    CHECK(row[2].waits_sync_rep);
+    CHECK(row[2].waits_sync_rep && !row[2].waits_lock);
+    CHECK_EQ(row[2].command, SESSION_COMMAND_LISTEN);
     CHECK_EQ(row[2].client.family, ADDRESS_LOCAL);
     CHECK_EQ(row[3].state, SESSION_STATE_NONE);
     CHECK_STR(row[3].user, "");
@@ -102,17 +123,30 @@ static void violations(void) {
         NULL_DATABASE,
         BAD_INET,
         LONG_INET,
-        BAD_BOOL,
-        BAD_COMMAND,
+        NULL_FLAGS,
+        NEGATIVE_FLAGS,
+        BAD_FLAGS,
+        BAD_MATCHES,
+        NULL_MATCHES,
+        SHORT_LIST,
+        TRAILING_LIST,
+        NULLS_IN_LIST,
+        NULL_ITEM,
+        NEGATIVE_ITEM,
+        LONG_LIST,
+        TWO_DIMENSIONS,
+        TEXT_LIST,
         HIDDEN,
         N
     };
     static const char infinity[] = "\x7f\xff\xff\xff\xff\xff\xff\xff";
+    static const int32_t blockers[QUERY_MAX_BLOCKERS + 1] = {5, 6, -7};
+    uint32_t list[] = {htobe32(1), 0, htobe32(PG_TYPE_INT4), htobe32(1), htobe32(1), htobe32(4), htobe32(9)};
     char name[2000];
     memset(name, 'x', sizeof(name));
     for (unsigned what = 0; what < N; what++) {
         check_context("violation %u", what);
-        PGresult *r = result_new(STATEMENT_SCAN);
+        PGresult *r = result_new(STATEMENT_SCAN_MORE);
         result_session(r, 0, 1);
         result_session(r, 1, 2);
         switch ((enum what)what) {
@@ -155,11 +189,51 @@ static void violations(void) {
         case LONG_INET:
             result_bytes(r, 1, SCAN_CLIENT, "\2\x20\0\4\1\2\3\4\5", 9);
             break;
-        case BAD_BOOL:
-            result_bytes(r, 1, SCAN_WAITS_LOCK, "\2", 1);
+        case NULL_FLAGS:
+            result_null(r, 1, SCAN_FLAGS);
             break;
-        case BAD_COMMAND:
-            result_int32(r, 1, SCAN_COMMAND, 4);
+        case NEGATIVE_FLAGS:
+            result_int32(r, 1, SCAN_FLAGS, UINT32_MAX);
+            break;
+        case BAD_FLAGS:
+            result_int32(r, 1, SCAN_FLAGS, SCAN_FLAGS_MAX + 1);
+            break;
+        case BAD_MATCHES:
+            result_int64(r, 1, SCAN_QUERY_MATCHES, INT64_C(1) << 32);
+            break;
+        case NULL_MATCHES:
+            result_null(r, 1, SCAN_QUERY_MATCHES);
+            break;
+        case SHORT_LIST:
+            result_bytes(r, 1, SCAN_BLOCKED_BY, list, 10);
+            break;
+        case TRAILING_LIST:
+            result_bytes(r, 1, SCAN_BLOCKED_BY, list, sizeof(list) - 1);
+            break;
+        case NULLS_IN_LIST:
+            list[1] = htobe32(1);
+            result_bytes(r, 1, SCAN_BLOCKED_BY, list, sizeof(list));
+            break;
+        case NULL_ITEM:
+            list[1] = 0;
+            list[5] = UINT32_MAX;
+            result_bytes(r, 1, SCAN_BLOCKED_BY, list, sizeof(list));
+            break;
+        case NEGATIVE_ITEM:
+            result_list(r, 1, SCAN_BLOCKED_BY, blockers, 3);
+            break;
+        case LONG_LIST:
+            result_list(r, 1, SCAN_BLOCKED_BY, blockers, ARRAY_SIZE(blockers));
+            break;
+        case TWO_DIMENSIONS:
+            list[0] = htobe32(2);
+            list[5] = htobe32(4);
+            result_bytes(r, 1, SCAN_BLOCKED_BY, list, sizeof(list));
+            break;
+        case TEXT_LIST:
+            list[0] = htobe32(1);
+            list[2] = htobe32(PG_TYPE_TEXT);
+            result_bytes(r, 1, SCAN_BLOCKED_BY, list, sizeof(list));
             break;
         case HIDDEN:
             result_null(r, 1, SCAN_BACKEND_START);
@@ -174,6 +248,42 @@ static void violations(void) {
         CHECK_NULL(job_scan(job));
         job_free(job);
     }
+}
+
+// A poll that asks for nothing more has no columns for it, and takes none; sessions of different roles take turns.
+static void lean_poll(void) {
+    PGresult *sessions = result_new(STATEMENT_SCAN), *names = result_new(STATEMENT_NAMES);
+    for (int i = 0; i < 6; i++) {
+        result_session(sessions, i, 100 + (uint32_t)i);
+        result_int32(sessions, i, SCAN_USER, 10 + (uint32_t)i % 3);
+    }
+    result_null(sessions, 5, SCAN_USER);
+    result_null(sessions, 5, SCAN_STATE);
+    struct job *job = decode_poll(result_facts(), sessions, 0);
+    CHECK_STR(job_error(job)->message, "");
+    CHECK(job_next_round(job));
+    result_name(names, 0, true, 10, "a", false);
+    result_name(names, 1, true, 12, "c", true);
+    job_take_result(job, 0, names, RECEIVED + 1);
+    static const char *const users[] = {"a", "11", "c", "a", "11", ""};
+    CHECK_EQ(job_scan(job)->n_rows, ARRAY_SIZE(users));
+    for (size_t i = 0; i < ARRAY_SIZE(users); i++) {
+        const struct session_row *row = &job_scan(job)->rows[i];
+        CHECK_STR(row->user, users[i]);
+        CHECK_EQ(row->superuser, i == 2);
+        CHECK_NULL(row->query);
+        CHECK_NULL(row->blocked_by);
+        CHECK_EQ(row->query_matches, 0);
+        CHECK_EQ(row->n_blocked_by, 0);
+    }
+    job_free(job);
+
+    sessions = result_new(STATEMENT_SCAN_MORE);
+    job = job_poll_new(&(struct poll_options){0});
+    job_take_result(job, 0, result_facts(), RECEIVED);
+    job_take_result(job, 1, sessions, RECEIVED);
+    CHECK_CONTAINS(job_error(job)->message, "columns instead of");
+    job_free(job);
 }
 
 static void disabled_row(void) {
@@ -243,7 +353,7 @@ static void query_is_cut(void) {
         {"\xff\xfe\xc3", "\xff\xfe\xc3"},
         {"", ""},
     };
-    PGresult *r = result_new(STATEMENT_SCAN);
+    PGresult *r = result_new(STATEMENT_SCAN_MORE);
     for (int i = 0; i < (int)ARRAY_SIZE(cases); i++) {
         result_session(r, i, 1 + (uint32_t)i);
         result_text(r, i, SCAN_QUERY, cases[i].text);
@@ -257,7 +367,7 @@ static void query_is_cut(void) {
         CHECK_STR(job_scan(job)->rows[i].database, "5");
     }
     job_free(job);
-    r = result_new(STATEMENT_SCAN);
+    r = result_new(STATEMENT_SCAN_MORE);
     result_session(r, 0, 1);
     result_bytes(r, 0, SCAN_QUERY, "a\0b", 3);
     job = decode_poll(result_facts(), r, 5);
@@ -317,6 +427,100 @@ static void acts(void) {
     }
 }
 
+// ---- who leads
+
+struct holder {
+    int64_t pid; // -1: a prepared transaction
+    bool own, self, here;
+};
+
+static PGresult *lead_result(const struct holder *holders, size_t n) {
+    PGresult *r = result_new(STATEMENT_LEADERS);
+    for (int i = 0; i < (int)n; i++) {
+        if (holders[i].pid < 0) {
+            result_null(r, i, LEADERS_PID);
+        } else {
+            result_int32(r, i, LEADERS_PID, (uint32_t)holders[i].pid);
+        }
+        result_bool(r, i, LEADERS_OWN, holders[i].own);
+        result_bool(r, i, LEADERS_SELF, holders[i].self);
+        result_bool(r, i, LEADERS_HERE, holders[i].here);
+    }
+    return r;
+}
+
+static void leaders(void) {
+    const struct holder us = {7, true, true, true}, elder = {5, true, false, false}, here = {6, true, false, true},
+                        stranger = {9, false, false, false}, prepared = {-1, false, false, true};
+    const struct {
+        struct holder holders[3];
+        size_t n;
+        enum leader leader;
+        int64_t pid;
+        bool takes, leaves; // what the second round would do, by what is wanted
+    } cases[] = {
+        {.n = 0, .leader = LEADER_NOBODY, .takes = true},    {{us}, 1, LEADER_SELF, 7, .leaves = true},
+        {{us, elder}, 2, LEADER_SELF, 7, .leaves = true},    {{elder, us}, 2, LEADER_OTHER, 5, .leaves = true},
+        {{elder}, 1, LEADER_OTHER, 5, .takes = true},        {{elder, here}, 2, LEADER_OTHER, 5},
+        {{us, stranger}, 2, LEADER_SELF, 7, .leaves = true}, {{here, stranger}, 2, LEADER_OTHER, 6},
+        {{stranger}, 1, LEADER_UNKNOWN, 9, .takes = true},   {{prepared}, 1, LEADER_UNKNOWN, 0},
+        {{prepared, stranger}, 2, LEADER_UNKNOWN, 9},
+    };
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+        size_t k = i / 2;
+        bool want = i % 2 == 0;
+        int64_t pid = -1;
+        check_context("case %zu, want %d", k, want);
+        struct job *job = job_lead_new(&(struct poll_options){0}, want);
+        CHECK_EQ(job_n_requests(job), 1);
+        job_take_result(job, 0, lead_result(cases[k].holders, cases[k].n), 0);
+        CHECK_STR(job_error(job)->message, "");
+        CHECK_EQ(job_leader(job, &pid), cases[k].leader);
+        CHECK_EQ(pid, cases[k].pid);
+        CHECK_EQ(job_next_round(job), want ? cases[k].takes : cases[k].leaves);
+        job_free(job);
+    }
+}
+
+// Taken just now: whoever holds it elsewhere gets the time to see us.
+static void newcomer_waits(void) {
+    static const struct holder both[] = {{7, true, true, true}, {8, true, false, false}};
+    for (int n = 0; n < 2; n++) {
+        int64_t pid;
+        struct job *job = job_lead_new(&(struct poll_options){0}, true);
+        PGresult *taken = result_new(STATEMENT_TAKE_LEAD);
+        result_bool(taken, 0, LEAD_DONE, true);
+        job_take_result(job, 0, lead_result(both + 1, (size_t)n), 0);
+        CHECK(job_next_round(job));
+        CHECK_EQ(job_n_requests(job), 2);
+        job_take_result(job, 0, taken, 0);
+        job_take_result(job, 1, lead_result(both, 1 + (size_t)n), 0);
+        CHECK(!job_next_round(job));
+        CHECK_EQ(job_leader(job, &pid), n == 0 ? LEADER_SELF : LEADER_OTHER);
+        CHECK_EQ(pid, n == 0 ? 7 : 8);
+        job_free(job);
+    }
+    struct job *job = job_lead_new(&(struct poll_options){0}, true);
+    PGresult *bad = lead_result(both, 1);
+    result_null(bad, 0, LEADERS_OWN);
+    job_take_result(job, 0, bad, 0);
+    CHECK_EQ(job_error(job)->kind, PG_ERROR_PROTOCOL);
+    CHECK(!job_next_round(job));
+    job_free(job);
+}
+
+// The text of the patterns, as the server's array_in reads it.
+static void patterns_are_quoted(void) {
+    static char first[] = "a\\d\"{},b", second[] = "";
+    struct query_pattern queries[] = {{first, true}, {second, false}};
+    struct job *job = job_poll_new(&(struct poll_options){.queries = queries, .n_queries = 2});
+    CHECK_STR(job->scan.patterns, "{\"(?i)a\\\\d\\\"{},b\",\"\"}");
+    job_free(job);
+    job = job_poll_new(&(struct poll_options){0});
+    CHECK_NULL(job->scan.patterns);
+    job_free(job);
+}
+
 static int poll_without_memory(void *userdata) {
     PGresult *const *made = userdata;
     int r = -ENOMEM;
@@ -346,9 +550,11 @@ static int poll_without_memory(void *userdata) {
 }
 
 static void out_of_memory(void) {
-    PGresult *made[] = {result_facts(), result_new(STATEMENT_SCAN), result_new(STATEMENT_NAMES)};
+    PGresult *made[] = {result_facts(), result_new(STATEMENT_SCAN_MORE), result_new(STATEMENT_NAMES)};
+    static const int32_t blocker = 3;
     for (int i = 0; i < 3; i++) {
         result_session(made[1], i, 1 + (uint32_t)i);
+        result_list(made[1], i, SCAN_BLOCKED_BY, &blocker, 1);
         result_text(made[1], i, SCAN_QUERY, "SELECT 1");
         result_int32(made[1], i, SCAN_USER, 100 + (uint32_t)i);
     }
@@ -363,8 +569,13 @@ static int act_without_memory(void *userdata) {
     struct decision decisions[2] = {{.test = {.id = {1, 2}, .application_name = "a"}},
                                     {.test = {.id = {2, 2}, .application_name = "b"}}};
     struct job *job = job_act_new(&(struct poll_options){0}, decisions, 2);
-    struct job *look = job_look_new(&(struct poll_options){0}, &decisions[0].test.id, 1);
-    int r = job && look ? 0 : -ENOMEM;
+    static char text[] = "^copy";
+    const struct query_pattern query = {text, true};
+    struct job *look =
+        job_look_new(&(struct poll_options){.queries = &query, .n_queries = 1}, &decisions[0].test.id, 1);
+    struct job *lead = job_lead_new(&(struct poll_options){0}, true);
+    int r = job && look && lead ? 0 : -ENOMEM;
+    job_free(lead);
     job_free(job);
     job_free(look);
     return r;
@@ -374,7 +585,9 @@ static void out_of_memory_for_jobs(void) {
     oom_sweep(act_without_memory, NULL);
 }
 
-CHECK_MAIN({"whole_poll", whole_poll}, {"violations", violations}, {"disabled_row", disabled_row},
-           {"wrong_shape", wrong_shape}, {"no_rows", no_rows}, {"query_is_cut", query_is_cut},
-           {"look_takes_whom_it_asked_for", look_takes_whom_it_asked_for}, {"acts", acts},
-           {"out_of_memory", out_of_memory}, {"out_of_memory_for_jobs", out_of_memory_for_jobs})
+CHECK_MAIN({"whole_poll", whole_poll}, {"violations", violations}, {"lean_poll", lean_poll},
+           {"disabled_row", disabled_row}, {"wrong_shape", wrong_shape}, {"no_rows", no_rows},
+           {"query_is_cut", query_is_cut}, {"look_takes_whom_it_asked_for", look_takes_whom_it_asked_for},
+           {"acts", acts}, {"leaders", leaders}, {"newcomer_waits", newcomer_waits},
+           {"patterns_are_quoted", patterns_are_quoted}, {"out_of_memory", out_of_memory},
+           {"out_of_memory_for_jobs", out_of_memory_for_jobs})
