@@ -28,6 +28,9 @@ struct sinks_options {
 
 // *ret_why (static text) tells why a sink cannot be had, for instance format journal without a journal.
 int sinks_new(struct loop *loop, const struct sinks_options *options, struct sinks **ret, const char **ret_why);
+// Another level and format from now on; tickets given before stay good. 0, or a negative errno with *ret_why (static
+// text): nothing has changed. -EBUSY: records of the format before the last are still waiting.
+int sinks_reconfigure(struct sinks *sinks, enum event_level level, enum log_format format, const char **ret_why);
 struct sinks *sinks_free(struct sinks *sinks); // gives the writer 2 s to finish, then leaves the rest
 DEFINE_CLEANUP(struct sinks *, sinks_free)
 

@@ -40,6 +40,7 @@ struct target_options {
     struct conninfo *conninfo;          // borrowed; password and resolved addresses are set in it at each connect
     struct policy *policy;              // a reference is taken
     bool enforce;                       // false: observe, whatever policy and config say
+    bool competes;                      // with other watchdogs: of those that enforce, one acts
     void (*fn)(void *userdata, struct target *target, enum target_news news, usec_t now); // may be NULL
     void *userdata;
 };
@@ -51,6 +52,12 @@ DEFINE_CLEANUP(struct target *, target_free)
 void target_start(struct target *target, usec_t now);
 // Stops looking, settles what is pending as unverified (events go to the sinks), closes.
 void target_stop(struct target *target, usec_t now);
+// Other options from now on, under the same name; fn and userdata stay. `reconnect`: the server is reached in another
+// way, so the connection is exchanged as soon as the acts under way are settled; otherwise options->conninfo must be
+// the object of before. The old config and policy are not used any more.
+void target_reconfigure(struct target *target, const struct target_options *options, bool reconnect, usec_t now);
+// Stops for good: its alarms are cleared as well.
+void target_retire(struct target *target, usec_t now);
 // Polls now instead of at the next tick (oneshot: to verify what was ended).
 void target_poll_soon(struct target *target, usec_t now);
 

@@ -46,6 +46,8 @@ static int check_run(const struct command *command, int argc, char **argv) {
     check_add_count(&text, " (", config->n_targets, "target");
     check_add_count(&text, ", ", config->policy->n_apps, "app");
     check_add_count(&text, ", ", config->policy->n_timeouts, "timeout");
+    check_add_count(&text, ", ", config->policy->n_quotas, "quota");
+    check_add_count(&text, ", ", config->policy->n_alarms, "alarm");
     strbuf_addf(&text, "; %s)\n", config->policy->enforce ? "enforce" : "observe");
     return cli_write(&text);
 }

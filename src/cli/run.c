@@ -33,8 +33,12 @@ static int run_run(const struct command *command, int argc, char **argv) {
     if (status != EXIT_DONE) {
         return status;
     }
-    const struct app_options app = {.log_fd = STDOUT_FILENO, .ret_why = &why};
-    int r = app_run(settings, &app);
+    const struct app_options app = {
+        .source = {.file = options.source.file, .conninfo = options.source.conninfo, .observe = options.observe},
+        .log_fd = STDOUT_FILENO,
+        .ret_why = &why,
+    };
+    int r = app_run(TAKE_PTR(settings), &diags, &app);
     if (r < 0) {
         cli_error("the daemon cannot run: %s: %s", why ? why : "set-up failed", strerror(-r));
         return EXIT_FAILED;
@@ -46,8 +50,10 @@ const struct command command_run = {
     .name = "run",
     .summary = "Watches the servers until SIGTERM or SIGINT, in the foreground.",
     .description = "The log goes to the journal when stderr is connected to it, else as text to\n"
-                   "standard output; outputs.log of the file decides otherwise. With --conninfo it\n"
-                   "observes with the built-in defaults.\n",
+                   "standard output; outputs.log of the file decides otherwise. SIGHUP reads the\n"
+                   "file again; a bad one changes nothing. Without a file (--conninfo) it observes,\n"
+                   "unless PGVIGIL_ENFORCE, PGVIGIL_IDLE_TIMEOUT and\n"
+                   "PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT say otherwise.\n",
     .options = run_options,
     .n_options = ARRAY_SIZE(run_options),
     .fn = run_run,

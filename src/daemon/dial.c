@@ -229,6 +229,11 @@ struct dial *dial_free(struct dial *dial) {
     return NULL;
 }
 
+void dial_configure(struct dial *dial, const struct target_config *config, struct conninfo *conninfo) {
+    dial->config = config;
+    dial->conninfo = conninfo;
+}
+
 // Takes the place in the gate now; what follows happens on the loop.
 static void dial_enter_gate(struct dial *dial, usec_t now) {
     dial->context->n_connecting++;

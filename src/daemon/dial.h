@@ -24,6 +24,10 @@ struct dial *dial_new(struct target_context *context, const struct target_config
                       dial_fn fn, void *userdata);
 struct dial *dial_free(struct dial *dial); // NULL-safe, returns NULL; not from its own callback
 
+// Other ones from now on. What is under way must be over unless they say the same; the conninfo then stays the same
+// too.
+void dial_configure(struct dial *dial, const struct target_config *config, struct conninfo *conninfo);
+
 // Answers once, later, on the loop.
 void dial_start(struct dial *dial, usec_t now);
 // Leaves the gate to the next one, also before the answer, which then does not come. May be called at any time.

@@ -6,9 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/macro.h"
 #include "util/strbuf.h"
 
 #define SETTINGS_CONNINFO_VARIABLE "PGVIGIL_CONNINFO"
+#define SETTINGS_ENFORCE_VARIABLE "PGVIGIL_ENFORCE"
+#define SETTINGS_IDLE_VARIABLE "PGVIGIL_IDLE_TIMEOUT"
+#define SETTINGS_IDLE_IN_TRANSACTION_VARIABLE "PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT"
 // What the one server is called when no file names it.
 #define SETTINGS_TARGET "postgres"
 
@@ -70,6 +74,100 @@ static int settings_parse_conninfos(struct settings *settings, struct diag_list 
     return diags->failed ? -ENOMEM : diags->n_errors > 0 ? -EINVAL : 0;
 }
 
+// ---- without a file
+
+#define SETTINGS_ENVIRONMENT "environment"
+#define SETTINGS_COMMAND_LINE "command line" // as config_default() calls it
+#define VALUE_OF(variable) "${" variable "}"
+
+// What stands for a file: these lines, as far as their variable is set; each value on the last line of its entry.
+static const struct settings_entry {
+    const char *variable;
+    const char *text;
+} settings_entries[] = {
+    {SETTINGS_ENFORCE_VARIABLE, "enforce: " VALUE_OF(SETTINGS_ENFORCE_VARIABLE) "\n"},
+    {SETTINGS_CONNINFO_VARIABLE,
+     "targets:\n  " SETTINGS_TARGET ":\n    conninfo: " VALUE_OF(SETTINGS_CONNINFO_VARIABLE) "\n"},
+    {NULL, "timeouts:\n"},
+    {SETTINGS_IDLE_VARIABLE, "  idle:\n    state: idle\n    after: " VALUE_OF(SETTINGS_IDLE_VARIABLE) "\n"},
+    {SETTINGS_IDLE_IN_TRANSACTION_VARIABLE, "  idle-in-transaction:\n    state: idle in transaction\n"
+                                            "    after: " VALUE_OF(SETTINGS_IDLE_IN_TRANSACTION_VARIABLE) "\n"},
+};
+
+// An empty variable is as good as none. The conninfo may come from the command line.
+static const char *settings_lookup(const char *name, void *userdata) {
+    if (strcmp(name, SETTINGS_CONNINFO_VARIABLE) == 0) {
+        return userdata;
+    }
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static bool settings_has_variables(void) {
+    return settings_lookup(SETTINGS_ENFORCE_VARIABLE, NULL) || settings_lookup(SETTINGS_IDLE_VARIABLE, NULL) ||
+           settings_lookup(SETTINGS_IDLE_IN_TRANSACTION_VARIABLE, NULL);
+}
+
+// Which variable the line of that number, of the text that stands for a file, is about; NULL: none.
+static const char *settings_variable_at(unsigned line, char *conninfo) {
+    for (size_t i = 0; i < ARRAY_SIZE(settings_entries); i++) {
+        const struct settings_entry *entry = &settings_entries[i];
+        if (entry->variable && !settings_lookup(entry->variable, conninfo)) {
+            continue;
+        }
+        unsigned n_lines = 0;
+        for (const char *p = entry->text; *p; p++) {
+            n_lines += *p == '\n';
+        }
+        if (line <= n_lines) {
+            return entry->variable;
+        }
+        line -= n_lines;
+    }
+    return NULL;
+}
+
+// Mistakes are the variables', not of a text that nobody wrote.
+static int settings_blame_variables(const struct settings_options *options, struct diag_list *diags) {
+    static char conninfo[] = "";
+    for (size_t i = 0; i < diags->n_items; i++) {
+        struct location *at = &diags->items[i].at;
+        const char *variable =
+            strcmp(at->file, SETTINGS_ENVIRONMENT) == 0 ? settings_variable_at(at->line, conninfo) : NULL;
+        if (variable && options->conninfo && strcmp(variable, SETTINGS_CONNINFO_VARIABLE) == 0) {
+            variable = SETTINGS_COMMAND_LINE;
+        }
+        if (variable) {
+            *at = (struct location){.file = diag_list_add_file(diags, variable)};
+            if (!at->file) {
+                return -ENOMEM;
+            }
+        }
+    }
+    return 0;
+}
+
+static int settings_load_variables(const char *conninfo, struct diag_list *diags, struct config **ret) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    CLEANUP(freep) char *copy = strdup(conninfo);
+    if (!copy) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(settings_entries); i++) {
+        const char *variable = settings_entries[i].variable;
+        bool has_rules = settings_lookup(SETTINGS_IDLE_VARIABLE, NULL) ||
+                         settings_lookup(SETTINGS_IDLE_IN_TRANSACTION_VARIABLE, NULL);
+        if (variable ? settings_lookup(variable, copy) != NULL : has_rules) {
+            strbuf_add(&text, settings_entries[i].text);
+        }
+    }
+    int r = strbuf_error(&text);
+    if (r < 0) {
+        return r;
+    }
+    return config_load_buffer(SETTINGS_ENVIRONMENT, strbuf_str(&text), text.len, settings_lookup, copy, diags, ret);
+}
+
 // Nothing says which server to watch.
 static int settings_add_nothing(struct diag_list *diags) {
     const char *file = diag_list_add_file(diags, PGVIGIL_CONFIG_FILE);
@@ -96,17 +194,19 @@ int settings_load(const struct settings_options *options, struct diag_list *diag
         const struct config_source source = {.file = file, .with_conf_d = true, .lookup = settings_getenv};
         settings->file = strdup(file);
         r = settings->file ? config_load(&source, diags, &settings->config) : -ENOMEM;
+    } else if (conninfo && settings_has_variables()) {
+        r = settings_load_variables(conninfo, diags, &settings->config);
     } else if (conninfo) {
         r = config_default(SETTINGS_TARGET, conninfo, diags, &settings->config);
     } else {
         r = settings_add_nothing(diags);
     }
-    if (r < 0) {
-        return r;
+    if (r == 0) {
+        r = settings_parse_conninfos(settings, diags);
     }
-    r = settings_parse_conninfos(settings, diags);
     if (r < 0) {
-        return r;
+        int blamed = settings_blame_variables(options, diags);
+        return blamed < 0 ? blamed : r;
     }
     if (options->observe) {
         settings->config->policy->enforce = false; // nobody else knows this policy yet

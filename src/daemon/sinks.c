@@ -34,6 +34,13 @@ struct sinks {
     enum log_format format; // never AUTO
     struct text_options text;
     struct writer *writer; // NULL: no log sink
+    // The one before a reload that went to another place: kept, so that its tickets can be asked for.
+    struct writer *retired;
+    // Our tickets count on: writer's begin behind first_ticket, retired's behind first_retired.
+    uint64_t first_ticket;
+    uint64_t first_retired;
+    uint64_t last_ticket;
+    uint64_t n_failed_before; // of retired ones that are gone
     struct loop_io *io;
     bool is_armed;
     struct loop_timer *timer; // for a records_dropped that came too soon after the last
@@ -81,12 +88,21 @@ static enum log_format sinks_choose(const struct sinks_options *options, bool is
 
 static void sinks_arm(struct sinks *sinks);
 
+static enum writer_state sinks_writer_state(const struct sinks *sinks, uint64_t ticket) {
+    if (ticket > sinks->first_ticket) {
+        return writer_ticket_state(sinks->writer, ticket - sinks->first_ticket);
+    }
+    return ticket > sinks->first_retired && sinks->retired
+               ? writer_ticket_state(sinks->retired, ticket - sinks->first_retired)
+               : WRITER_FAILED;
+}
+
 // What became of the records_dropped event under way. false: not known yet.
 static bool sinks_settle_report(struct sinks *sinks) {
     if (sinks->report == 0) {
         return true;
     }
-    switch (writer_ticket_state(sinks->writer, sinks->report)) {
+    switch (sinks_writer_state(sinks, sinks->report)) {
     case WRITER_PENDING:
         return false;
     case WRITER_WRITTEN:
@@ -100,6 +116,14 @@ static bool sinks_settle_report(struct sinks *sinks) {
     return true;
 }
 
+static uint64_t sinks_count(struct sinks *sinks, uint64_t ticket) {
+    if (ticket == 0) {
+        return 0;
+    }
+    sinks->last_ticket = sinks->first_ticket + ticket;
+    return sinks->last_ticket;
+}
+
 static uint64_t sinks_push(struct sinks *sinks, const struct event *event) {
     if (sinks->format == LOG_FORMAT_JOURNAL) {
         struct journal_record record;
@@ -108,13 +132,16 @@ static uint64_t sinks_push(struct sinks *sinks, const struct event *event) {
         }
         uint64_t ticket = writer_push(sinks->writer, record.bytes, record.n_bytes, record.fields, record.n_fields);
         journal_record_deinit(&record);
-        return ticket;
+        return sinks_count(sinks, ticket);
     }
     strbuf_clear(&sinks->line);
     usec_t realtime = sinks->options.realtime();
     int r = sinks->format == LOG_FORMAT_JSON ? json_encode(event, realtime, &sinks->line)
                                              : text_encode(event, realtime, &sinks->text, &sinks->line);
-    return r < 0 ? 0 : writer_push(sinks->writer, strbuf_str(&sinks->line), sinks->line.len, NULL, 0);
+    if (r < 0) {
+        return 0;
+    }
+    return sinks_count(sinks, writer_push(sinks->writer, strbuf_str(&sinks->line), sinks->line.len, NULL, 0));
 }
 
 // Says how many records were lost, once the log takes records again.
@@ -165,14 +192,11 @@ static void sinks_arm(struct sinks *sinks) {
     }
 }
 
-static int sinks_open(struct sinks *sinks, const char **ret_why) {
-    const struct sinks_options *options = &sinks->options;
-    bool is_journal_stream = sinks_is_journal_stream(options->fd);
-    sinks->format = sinks_choose(options, is_journal_stream);
-    // journald puts its own time to each line, and takes the priority from the prefix.
-    sinks->text = (struct text_options){.priority = is_journal_stream, .with_time = !is_journal_stream};
-    int fd = options->fd;
-    if (sinks->format == LOG_FORMAT_JOURNAL) {
+// The writer that the format needs. 0 with *ret, which is NULL when there is no log sink.
+static int sinks_open(const struct sinks *sinks, enum log_format format, struct writer **ret, const char **ret_why) {
+    int fd = sinks->options.fd;
+    *ret = NULL;
+    if (format == LOG_FORMAT_JOURNAL) {
         if (!sinks_has_journal()) {
             *ret_why = "no journal: there is no " WRITER_JOURNAL_SOCKET;
             return -ENOENT;
@@ -181,11 +205,18 @@ static int sinks_open(struct sinks *sinks, const char **ret_why) {
     } else if (fd < 0) {
         return 0;
     }
-    int r = writer_new(fd, &sinks->writer);
+    int r = writer_new(fd, ret);
     if (r < 0) {
         *ret_why = r == -EBADF ? "the log's file descriptor is not open" : "cannot start the log's writer thread";
     }
     return r;
+}
+
+static void sinks_set_format(struct sinks *sinks, enum log_format format) {
+    bool is_journal_stream = sinks_is_journal_stream(sinks->options.fd);
+    sinks->format = format;
+    // journald puts its own time to each line, and takes the priority from the prefix.
+    sinks->text = (struct text_options){.priority = is_journal_stream, .with_time = !is_journal_stream};
 }
 
 int sinks_new(struct loop *loop, const struct sinks_options *options, struct sinks **ret, const char **ret_why) {
@@ -201,11 +232,51 @@ int sinks_new(struct loop *loop, const struct sinks_options *options, struct sin
         *ret_why = "out of memory";
         return -ENOMEM;
     }
-    int r = sinks_open(sinks, ret_why);
+    sinks_set_format(sinks, sinks_choose(options, sinks_is_journal_stream(options->fd)));
+    int r = sinks_open(sinks, sinks->format, &sinks->writer, ret_why);
     if (r < 0) {
         return r;
     }
     *ret = TAKE_PTR(sinks);
+    return 0;
+}
+
+// What the retired one has to write it has written; false: not yet.
+static bool sinks_drop_retired(struct sinks *sinks) {
+    if (sinks->retired) {
+        if (!writer_flush(sinks->retired, 0)) {
+            return false;
+        }
+        sinks->n_failed_before += writer_n_failed(sinks->retired);
+        sinks->retired = writer_free(sinks->retired, SINKS_FREE_PATIENCE);
+    }
+    return true;
+}
+
+int sinks_reconfigure(struct sinks *sinks, enum event_level level, enum log_format format, const char **ret_why) {
+    struct sinks_options options = sinks->options;
+    options.format = format;
+    enum log_format chosen = sinks_choose(&options, sinks_is_journal_stream(options.fd));
+    if ((chosen == LOG_FORMAT_JOURNAL) != (sinks->format == LOG_FORMAT_JOURNAL)) {
+        struct writer *writer;
+        if (!sinks_drop_retired(sinks)) {
+            *ret_why = "the log has not taken the records of the format before the last yet";
+            return -EBUSY;
+        }
+        int r = sinks_open(sinks, chosen, &writer, ret_why);
+        if (r < 0) {
+            return r;
+        }
+        sinks->retired = sinks->writer;
+        sinks->first_retired = sinks->first_ticket;
+        sinks->writer = writer;
+        sinks->first_ticket = sinks->last_ticket;
+        loop_io_disarm(sinks->io);
+        sinks->is_armed = false;
+    }
+    sinks->options.format = format;
+    sinks->options.level = level;
+    sinks_set_format(sinks, chosen);
     return 0;
 }
 
@@ -223,6 +294,7 @@ struct sinks *sinks_free(struct sinks *sinks) {
     }
     loop_timer_free(sinks->timer);
     loop_io_free(sinks->io);
+    writer_free(sinks->retired, SINKS_FREE_PATIENCE);
     writer_free(sinks->writer, SINKS_FREE_PATIENCE);
     strbuf_deinit(&sinks->line);
     free(sinks);
@@ -255,7 +327,7 @@ enum sinks_state sinks_ticket_state(const struct sinks *sinks, uint64_t ticket) 
     if (!sinks->writer) {
         return SINKS_FAILED;
     }
-    switch (writer_ticket_state(sinks->writer, ticket)) {
+    switch (sinks_writer_state(sinks, ticket)) {
     case WRITER_PENDING:
         return SINKS_PENDING;
     case WRITER_WRITTEN:
@@ -290,10 +362,13 @@ struct sinks_listener *sinks_unlisten(struct sinks_listener *listener) {
 }
 
 bool sinks_flush(struct sinks *sinks, usec_t timeout) {
-    return !sinks->writer || writer_flush(sinks->writer, timeout);
+    return (!sinks->retired || writer_flush(sinks->retired, timeout)) &&
+           (!sinks->writer || writer_flush(sinks->writer, timeout));
 }
 
 uint64_t sinks_n_dropped(const struct sinks *sinks) {
-    uint64_t n_failed = sinks->writer ? writer_n_failed(sinks->writer) : 0;
+    uint64_t n_failed = sinks->n_failed_before;
+    n_failed += sinks->retired ? writer_n_failed(sinks->retired) : 0;
+    n_failed += sinks->writer ? writer_n_failed(sinks->writer) : 0;
     return sinks->n_rejected + n_failed - sinks->n_reports_failed;
 }

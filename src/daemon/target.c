@@ -17,64 +17,14 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "dial.h"
-#include "executor.h"
 #include "pg/connection.h"
-#include "schedule.h"
-#include "target_kind.h"
+#include "target_impl.h"
 #include "target_say.h"
 
 // When the engine had no memory to take a result, it is offered again after this.
 #define TARGET_RETRY_STEP (100 * USEC_PER_MSEC)
 
 static_assert(CONNECTION_WANTS_READ == LOOP_READ && CONNECTION_WANTS_WRITE == LOOP_WRITE, "wants are the loop's");
-
-enum target_state {
-    TARGET_IDLE,       // not started, or stopped
-    TARGET_WAITING,    // for the next try, until `timer`. Then DIALLING
-    TARGET_DIALLING,   // for the gate, the password and the names; bounded by the dial. Then CONNECTING or WAITING
-    TARGET_CONNECTING, // for login, set-up and self-check; bounded by the server. Then WATCHING or WAITING
-    TARGET_WATCHING,   // polls at each tick of `timer`. Then WAITING
-};
-
-struct target {
-    struct target_context *context;
-    const struct target_config *config;
-    struct conninfo *conninfo;
-    struct policy *policy;
-    bool enforce; // the owner's part
-    void (*fn)(void *userdata, struct target *target, enum target_news news, usec_t now);
-    void *userdata;
-
-    enum target_state state;
-    struct server *server;
-    struct dial *dial;
-    struct engine *engine;
-    struct executor *executor;
-    struct loop_io *io;
-    struct loop_timer *timer;      // the next try, or the next tick
-    struct loop_timer *look_timer; // when a session comes due
-    struct loop_timer *work_timer; // deadlines of records, results that the engine could not take
-    struct sinks_listener *listener;
-
-    struct session_id *look; // whom to look at when look_timer fires
-    size_t n_look;
-    bool is_polling; // a poll, a look is with the server
-    bool is_looking;
-    bool is_up;  // the current connection has brought a complete poll
-    usec_t tick; // the next one
-
-    bool owes_loss;   // the engine has not been told of a loss yet
-    bool owes_policy; // ... of the policy
-    bool enforces;    // as the engine was told
-    bool owes_polled; // news for the owner: TARGET_POLLED, as soon as nothing is under way
-    bool owes_failed; // TARGET_FAILED
-
-    struct pg_error error;
-    struct outage outage;
-    struct backoff backoff;
-    struct findings findings;
-};
 
 static uint32_t target_random(void) {
     uint32_t random = UINT32_MAX / 2;
@@ -100,78 +50,6 @@ static void target_out_of_memory(struct pg_error *ret) {
     pg_error_set(ret, PG_ERROR_OTHER, "", "out of memory");
 }
 
-// ---- the engine
-
-static void target_set_look(struct target *target, const struct engine_result *result) {
-    usec_t at = result->look_at;
-    target->n_look = 0;
-    if (result->n_look > 0) {
-        struct session_id *look = reallocarray(target->look, result->n_look, sizeof(*look));
-        if (look) {
-            memcpy(look, result->look, result->n_look * sizeof(*look));
-            target->look = look;
-            target->n_look = result->n_look;
-        } else {
-            at = USEC_INFINITY; // the next poll sees them
-        }
-    }
-    loop_timer_set(target->look_timer, target->n_look > 0 ? at : USEC_INFINITY);
-}
-
-static int target_step(struct target *target, const struct engine_input *input, usec_t now) {
-    const struct engine_result *result;
-    int r = engine_step(target->engine, input, now, &result);
-    if (r < 0) {
-        return r;
-    }
-    for (size_t i = 0; i < result->n_events; i++) {
-        (void)sinks_emit(target->context->sinks, &result->events[i]);
-    }
-    executor_add(target->executor, result, now);
-    target_set_look(target, result);
-    return 0;
-}
-
-// Tells the engine what it must know before it may take the next scan. 0 or -ENOMEM: later, then.
-static int target_settle_debts(struct target *target, usec_t now) {
-    if (target->owes_loss) {
-        int r = target_step(target, &(struct engine_input){.kind = ENGINE_INPUT_LOST}, now);
-        if (r < 0) {
-            return r;
-        }
-        target->owes_loss = false;
-    }
-    bool enforces = target->enforce && target->config->enforce && !target->server->observe_only;
-    // Not at each reconnect: a policy is new to the engine, and makes it report anew what it reported.
-    if (target->owes_policy || enforces != target->enforces) {
-        const struct engine_input input = {
-            .kind = ENGINE_INPUT_POLICY,
-            .policy = {.policy = target->policy, .enforce = enforces},
-        };
-        int r = target_step(target, &input, now);
-        if (r < 0) {
-            return r;
-        }
-        target->owes_policy = false;
-        target->enforces = enforces;
-    }
-    return 0;
-}
-
-// Hands the executor's results to the engine. 0 or -ENOMEM: the rest is offered again.
-static int target_settle_acts(struct target *target, usec_t now) {
-    struct engine_input input;
-    executor_check(target->executor, now);
-    while (executor_peek(target->executor, &input)) {
-        int r = target_step(target, &input, now);
-        if (r < 0) {
-            return r;
-        }
-        executor_pop(target->executor);
-    }
-    return 0;
-}
-
 // ---- up and down
 
 // Counts the failure and tells it if it is news.
@@ -180,7 +58,9 @@ static void target_note_failure(struct target *target, enum outage_stage stage, 
     int64_t count = 0;
     target->error = *error;
     target->owes_failed = true;
-    switch (outage_add(&target->outage, stage, error, now, &count)) {
+    enum outage_verdict verdict = outage_add(&target->outage, stage, error, now, &count);
+    target_note_trouble(target, stage, error, now);
+    switch (verdict) {
     case OUTAGE_QUIET:
         return;
     case OUTAGE_EDGE:
@@ -200,6 +80,7 @@ static void target_note_success(struct target *target, const struct scan *scan, 
     target->outage.active = false;
     target->error = (struct pg_error){.kind = PG_ERROR_NONE};
     backoff_reset(&target->backoff);
+    target_note_sight(target, scan);
 }
 
 static void target_close(struct target *target, usec_t now) {
@@ -207,7 +88,10 @@ static void target_close(struct target *target, usec_t now) {
     target->server->kind->close(target->server);
     dial_release(target->dial, now);
     executor_lost(target->executor);
-    target->is_polling = target->is_looking = target->is_up = false;
+    target->is_polling = target->is_looking = target->is_asking = target->is_up = false;
+    target->is_stale_poll = target->is_stale_look = false;
+    target->has_asked = target->leads = false; // the lock went with the session
+    target->owes_reconnect = false;
     target->n_look = 0;
     loop_timer_set(target->look_timer, USEC_INFINITY);
 }
@@ -227,37 +111,43 @@ static void target_lose(struct target *target, enum outage_stage stage, const st
     target_enter_waiting(target, why.kind, now);
 }
 
-static void target_scanned(struct target *target, const struct server_report *report, usec_t now) {
-    bool is_full = report->scanned == SCAN_FULL;
-    struct pg_error error;
-    *(is_full ? &target->is_polling : &target->is_looking) = false;
-    if (!report->scan) {
-        // A look that failed is made good by the next poll, and if that fails too it is told.
-        if (is_full) {
-            target_note_failure(target, OUTAGE_POLL, report->error, now);
-        }
-        return;
-    }
-    if (is_full) {
-        target_note_success(target, report->scan, now);
-    }
-    const struct engine_input input = {.kind = ENGINE_INPUT_SCAN, .scan = report->scan};
-    if (target_settle_debts(target, now) < 0 || target_step(target, &input, now) < 0) {
-        target_out_of_memory(&error);
-        target_note_failure(target, OUTAGE_POLL, &error, now);
-        return;
-    }
-    target->owes_polled = target->owes_polled || is_full;
+// For another server, or other ways to it: what is known of the troubles with the last is of no use.
+static void target_start_over(struct target *target, usec_t now) {
+    target->outage = (struct outage){0};
+    target->backoff = (struct backoff){0};
+    target_enter(target, TARGET_WAITING, now);
 }
 
 // ---- work for the server
 
+usec_t target_interval(const struct target *target) {
+    const struct target_config *config = target->config;
+    return target->is_pressed ? MIN(config->pressure_poll_interval, config->poll_interval) : config->poll_interval;
+}
+
+void target_set_tick(struct target *target, usec_t now) {
+    target->tick = schedule_next_tick(now, target_interval(target));
+    if (target->state == TARGET_WATCHING && !target->is_hurried) {
+        loop_timer_set(target->timer, target->tick);
+    }
+}
+
+// Asks who acts, if we mean to or did: told before the poll that follows.
+static void target_lead(struct target *target) {
+    bool wants = target_wants_lead(target);
+    if ((wants || target->has_asked) && !target->is_asking && target->server->kind->lead(target->server, wants) == 0) {
+        target->is_asking = true;
+        target->has_asked = wants;
+    }
+}
+
 static void target_poll(struct target *target, usec_t now) {
     struct pg_error error;
-    if (target->is_polling) {
+    if (target->is_polling || target->owes_reconnect) {
         return; // slower than the interval: this tick is skipped
     }
-    target->server->query_text = target->policy->query_text;
+    target_lead(target);
+    target->server->policy = target->policy;
     if (target->server->kind->poll(target->server) < 0) {
         target_out_of_memory(&error);
         target_note_failure(target, OUTAGE_POLL, &error, now);
@@ -268,10 +158,10 @@ static void target_poll(struct target *target, usec_t now) {
 
 static void target_look(struct target *target) {
     // One at a time: when it comes back the engine says again who is due.
-    if (target->is_looking || target->n_look == 0) {
+    if (target->is_looking || target->n_look == 0 || target->owes_reconnect) {
         return;
     }
-    target->server->query_text = target->policy->query_text;
+    target->server->policy = target->policy;
     target->is_looking = target->server->kind->look(target->server, target->look, target->n_look) == 0;
 }
 
@@ -288,6 +178,38 @@ static bool target_act(struct target *target) {
     return true;
 }
 
+static void target_take_scan(struct target *target, const struct scan *scan, usec_t now) {
+    struct pg_error error;
+    if (scan->kind == SCAN_FULL) {
+        target_note_success(target, scan, now);
+    }
+    const struct engine_input input = {.kind = ENGINE_INPUT_SCAN, .scan = scan};
+    if (target_settle_debts(target, now) < 0 || target_step(target, &input, now) < 0) {
+        target_out_of_memory(&error);
+        target_note_failure(target, OUTAGE_POLL, &error, now);
+        return;
+    }
+    target->owes_polled = target->owes_polled || scan->kind == SCAN_FULL;
+}
+
+static void target_scanned(struct target *target, const struct server_report *report, usec_t now) {
+    bool is_full = report->scanned == SCAN_FULL;
+    bool *is_stale = is_full ? &target->is_stale_poll : &target->is_stale_look;
+    bool was_stale = *is_stale;
+    *(is_full ? &target->is_polling : &target->is_looking) = *is_stale = false;
+    if (was_stale) {
+        // What it says of queries is about those of a policy before.
+        if (is_full) {
+            target_poll(target, now);
+        }
+    } else if (report->scan) {
+        target_take_scan(target, report->scan, now);
+    } else if (is_full) {
+        // A look that failed is made good by the next poll, and if that fails too it is told.
+        target_note_failure(target, OUTAGE_POLL, report->error, now);
+    }
+}
+
 static void target_ready(struct target *target, usec_t now) {
     if (findings_replace(&target->findings, target->context->sinks, target_name(target), target->server) < 0) {
         struct pg_error error;
@@ -295,7 +217,10 @@ static void target_ready(struct target *target, usec_t now) {
         target_lose(target, OUTAGE_CONNECT, &error, now);
         return;
     }
-    target->tick = schedule_next_tick(now, target->config->poll_interval);
+    target->is_pooled = target->server->observe_only;
+    target_note_findings(target);
+    target->is_hurried = false;
+    target->tick = schedule_next_tick(now, target_interval(target));
     target_enter(target, TARGET_WATCHING, target->tick);
     target_poll(target, now);
 }
@@ -315,6 +240,9 @@ static void target_dispatch(struct target *target, unsigned ready, usec_t now) {
             break;
         case SERVER_SCANNED:
             target_scanned(target, &report, now);
+            break;
+        case SERVER_LED:
+            target_note_leader(target, &report);
             break;
         case SERVER_ACTED:
             executor_report(target->executor, report.acts, report.n_acts);
@@ -351,6 +279,15 @@ static int target_arm(struct target *target) {
                        server->kind->deadline(server));
 }
 
+// Acts that are under way are seen through first; each has a deadline. There are no new ones, as nothing is polled.
+static void target_check_reconnect(struct target *target, usec_t now) {
+    if (target->owes_reconnect && !executor_is_busy(target->executor)) {
+        target_close(target, now);
+        target->owes_loss = true;
+        target_start_over(target, now);
+    }
+}
+
 static void target_pump(struct target *target, unsigned ready, usec_t now) {
     int r;
     loop_io_disarm(target->io);
@@ -358,7 +295,11 @@ static void target_pump(struct target *target, unsigned ready, usec_t now) {
         target_dispatch(target, ready, now);
         ready = 0;
         r = target_settle_acts(target, now);
+        if (r == 0) {
+            r = target_settle_debts(target, now);
+        }
     } while (r == 0 && target_act(target));
+    target_check_reconnect(target, now);
     loop_timer_set(target->work_timer, r < 0 ? usec_add(now, TARGET_RETRY_STEP) : executor_deadline(target->executor));
     r = target_arm(target);
     if (r < 0) {
@@ -382,8 +323,9 @@ static void target_on_timer(void *userdata, usec_t now) {
         return;
     case TARGET_WATCHING:
         // Before its time: target_poll_soon(), and the ticks go on as they were.
+        target->is_hurried = false;
         if (now >= target->tick) {
-            target->tick = schedule_next_tick(now, target->config->poll_interval);
+            target->tick = schedule_next_tick(now, target_interval(target));
         }
         loop_timer_set(target->timer, target->tick);
         target_poll(target, now);
@@ -456,6 +398,7 @@ int target_new(struct target_context *context, const struct target_options *opti
         .conninfo = options->conninfo,
         .policy = policy_ref(options->policy),
         .enforce = options->enforce,
+        .competes = options->competes,
         .fn = options->fn,
         .userdata = options->userdata,
         .owes_policy = true,
@@ -517,7 +460,69 @@ void target_stop(struct target *target, usec_t now) {
 
 void target_poll_soon(struct target *target, usec_t now) {
     if (target->state == TARGET_WATCHING) {
+        target->is_hurried = true;
         loop_timer_set(target->timer, now);
+    }
+}
+
+// What was read under one of them can be judged under the other.
+static bool target_reads_same(const struct policy *a, const struct policy *b) {
+    if (a->n_queries != b->n_queries || policy_asks_blockers(a) != policy_asks_blockers(b)) {
+        return false;
+    }
+    for (size_t i = 0; i < a->n_queries; i++) {
+        if (a->queries[i].icase != b->queries[i].icase ||
+            strcmp(a->queries[i].expression, b->queries[i].expression) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void target_set_policy(struct target *target, struct policy *policy) {
+    if (!target_reads_same(target->policy, policy)) {
+        target->is_stale_poll = target->is_polling;
+        target->is_stale_look = target->is_looking;
+    }
+    policy_ref(policy);
+    (void)policy_unref(target->policy);
+    target->policy = policy;
+    target->owes_policy = true;
+}
+
+void target_reconfigure(struct target *target, const struct target_options *options, bool reconnect, usec_t now) {
+    bool meant_to_act = target_means_to_act(target);
+    bool is_watching = target->state == TARGET_WATCHING;
+    assert(strcmp(options->config->name, target->config->name) == 0);
+    if (reconnect && !is_watching && target->state != TARGET_IDLE) {
+        target_close(target, now);
+        target_start_over(target, now);
+    }
+    target->config = options->config;
+    target->conninfo = options->conninfo;
+    target->enforce = options->enforce;
+    target->server->kind->configure(target->server, options->config);
+    dial_configure(target->dial, options->config, options->conninfo);
+    target_set_policy(target, options->policy);
+    target_note_power(target);
+    if (meant_to_act && !target_means_to_act(target)) {
+        executor_unsend(target->executor);
+    }
+    if (is_watching) {
+        target->owes_reconnect = reconnect || target->owes_reconnect;
+        target_set_tick(target, now);
+        target_poll_soon(target, now);
+    }
+    loop_timer_set(target->work_timer, now); // the engine hears of it from the loop
+}
+
+void target_retire(struct target *target, usec_t now) {
+    CLEANUP(policy_unrefp) struct policy *none = policy_new();
+    target_stop(target, now);
+    if (none) {
+        target_set_policy(target, none);
+        conditions_clear_all(&target->conditions);
+        (void)target_settle_debts(target, now);
     }
 }
 

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "config/config.h"
+#include "core/policy.h"
 #include "core/session.h"
 #include "pg/conninfo.h"
 #include "pg/error.h"
@@ -21,6 +22,7 @@ enum server_event {
     SERVER_UP,      // logged in, and it is known who answers
     SERVER_READY,   // set up and checked: findings are there, and it can be polled, looked at and acted on
     SERVER_SCANNED, // a poll or a look is finished: scan, or NULL and error
+    SERVER_LED,     // it is known who leads: leader and leader_pid, or error
     SERVER_ACTED,   // a chunk of acts came back: acts; also for those that a loss cut off
     SERVER_LOST,    // error; all acts have come back by SERVER_ACTED before. Close it before the next start
 };
@@ -29,6 +31,8 @@ enum server_event {
 struct server_report {
     enum scan_kind scanned; // which of the two is finished, with or without success
     const struct scan *scan;
+    enum leader leader;
+    int64_t leader_pid; // 0: not known
     const struct act_report *acts;
     size_t n_acts;
     const struct pg_error *error;
@@ -37,7 +41,7 @@ struct server_report {
 // Each kind's own struct begins with this one.
 struct server {
     const struct target_kind *kind;
-    int64_t query_text; // characters of query text to read; the target's to set
+    const struct policy *policy; // says what polls and looks read; the target's to set before each
     // Known from SERVER_UP on.
     int version_num;
     bool observe_only; // something stands between us: nothing may be signalled through it
@@ -49,13 +53,17 @@ struct target_kind {
     // The deadline is for everything up to SERVER_UP. The conninfo is read during the call only.
     void (*start)(struct server *server, const struct conninfo *conninfo, usec_t now, usec_t deadline);
     void (*close)(struct server *server);
+    // Another one from now on; what is under way keeps its deadlines.
+    void (*configure)(struct server *server, const struct target_config *config);
 
     int (*fd)(const struct server *server);
     unsigned (*wants)(const struct server *server); // CONNECTION_WANTS_*
     usec_t (*deadline)(const struct server *server);
     enum server_event (*dispatch)(struct server *server, unsigned ready, usec_t now, struct server_report *ret);
 
-    // After READY; each 0 or -ENOMEM. Sessions that are gone are seen by a poll, or by a look at them.
+    // After READY; each 0 or -ENOMEM; done in this order. lead: tries to be the one that acts, or lets go; not through
+    // what makes us observe_only. Sessions that are gone are seen by a poll, or by a look at them.
+    int (*lead)(struct server *server, bool want);
     int (*poll)(struct server *server);
     int (*look)(struct server *server, const struct session_id *ids, size_t n_ids);
     int (*act)(struct server *server, const struct decision *decisions, size_t n_decisions); // ACT_MAX at most

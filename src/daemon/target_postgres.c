@@ -119,15 +119,32 @@ static int postgres_submit(struct postgres *p, struct job *job) {
     return 0;
 }
 
+static void postgres_configure(struct server *server, const struct target_config *config) {
+    postgres_of(server)->config = config;
+}
+
+static void postgres_set_options(struct postgres *p) {
+    const struct policy *policy = p->server.policy;
+    p->options.query_text = policy->query_text;
+    p->options.queries = policy->queries;
+    p->options.n_queries = policy->n_queries;
+    p->options.blockers = policy_asks_blockers(policy);
+}
+
+static int postgres_lead(struct server *server, bool want) {
+    struct postgres *p = postgres_of(server);
+    return postgres_submit(p, job_lead_new(&p->options, want));
+}
+
 static int postgres_poll(struct server *server) {
     struct postgres *p = postgres_of(server);
-    p->options.query_text = server->query_text;
+    postgres_set_options(p);
     return postgres_submit(p, job_poll_new(&p->options));
 }
 
 static int postgres_look(struct server *server, const struct session_id *ids, size_t n_ids) {
     struct postgres *p = postgres_of(server);
-    p->options.query_text = server->query_text;
+    postgres_set_options(p);
     return postgres_submit(p, job_look_new(&p->options, ids, n_ids));
 }
 
@@ -188,6 +205,10 @@ static enum server_event postgres_finished(struct postgres *p, struct job *job, 
         ret->scan = failed ? NULL : job_scan(job);
         ret->error = error;
         return SERVER_SCANNED;
+    case JOB_LEAD:
+        ret->leader = job_leader(job, &ret->leader_pid);
+        ret->error = error;
+        return SERVER_LED;
     case JOB_ACT:
         ret->acts = job_acts(job, &ret->n_acts);
         ret->error = error;
@@ -273,10 +294,12 @@ const struct target_kind target_kind_postgres = {
     .free = postgres_free,
     .start = postgres_start,
     .close = postgres_close,
+    .configure = postgres_configure,
     .fd = postgres_fd,
     .wants = postgres_wants,
     .deadline = postgres_deadline,
     .dispatch = postgres_dispatch,
+    .lead = postgres_lead,
     .poll = postgres_poll,
     .look = postgres_look,
     .act = postgres_act,

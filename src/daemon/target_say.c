@@ -2,6 +2,8 @@
 #include "target_say.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +37,11 @@ static const char *target_reason(enum outage_stage stage, enum pg_error_kind kin
     return pg_error_kind_to_string(kind);
 }
 
+const char *target_hint(enum outage_stage stage, const struct pg_error *error) {
+    return stage == OUTAGE_PASSWORD_FILE ? "the file holds the password in its first line and is readable for us"
+                                         : target_hints[error->kind];
+}
+
 void target_say_down(struct sinks *sinks, const char *target, enum outage_stage stage, const struct pg_error *error,
                      int64_t count) {
     CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
@@ -46,8 +53,7 @@ void target_say_down(struct sinks *sinks, const char *target, enum outage_stage 
     strbuf_add(&detail, stage == OUTAGE_POLL ? "a poll failed, the connection stands: " : "");
     strbuf_add(&detail, error->message);
     event.detail = strbuf_str(&detail);
-    event.hint = stage == OUTAGE_PASSWORD_FILE ? "the file holds the password in its first line and is readable for us"
-                                               : target_hints[error->kind];
+    event.hint = target_hint(stage, error);
     event.count = count;
     (void)sinks_emit(sinks, &event);
 }
@@ -77,6 +83,50 @@ void target_say_up(struct sinks *sinks, const char *target, const struct server 
     event.detail = strbuf_str(&detail);
     event.used = (int64_t)scan->n_rows;
     event.usable = server_facts_usable(&scan->facts);
+    (void)sinks_emit(sinks, &event);
+}
+
+void target_describe_holder(char *text, size_t size, int64_t pid) {
+    if (pid > 0) {
+        (void)snprintf(text, size, "session %" PRId64 " of another role holds our lock: it is ignored, and we act",
+                       pid);
+    } else {
+        (void)snprintf(text, size, "a prepared transaction holds our lock: it is ignored, and we act");
+    }
+}
+
+void target_say_standing(struct sinks *sinks, const char *target, enum standing before, enum standing now, int64_t pid,
+                         const char *detail) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    struct event event = event_make(EVENT_LEADERSHIP, EVENT_NOTICE, target);
+    switch (now) {
+    case STANDING_NONE:
+        event.reason = "released";
+        strbuf_add(&text, "we no longer enforce, and let another pgvigil act");
+        break;
+    case STANDING_LEADS:
+        // The only one there is, most often.
+        event.level = before == STANDING_NONE ? EVENT_INFO : EVENT_NOTICE;
+        event.reason = "leads";
+        strbuf_add(&text,
+                   before == STANDING_FOLLOWS ? "we take over, and act from now on" : "we are the one that acts");
+        break;
+    case STANDING_FOLLOWS:
+        event.reason = "follows";
+        strbuf_addf(&text, "another pgvigil acts, session %" PRId64 "; we watch, ready to take over", pid);
+        break;
+    case STANDING_UNKNOWN:
+        event.level = EVENT_WARNING;
+        event.reason = "unknown_holder";
+        strbuf_add(&text, detail);
+        break;
+    case STANDING_FAILED:
+        event.level = EVENT_WARNING;
+        event.reason = "failed";
+        strbuf_addf(&text, "cannot ask who acts: %s", detail);
+        break;
+    }
+    event.detail = strbuf_str(&text);
     (void)sinks_emit(sinks, &event);
 }
 
@@ -134,6 +184,15 @@ static bool findings_has(const struct findings *findings, const struct event *ev
         }
     }
     return false;
+}
+
+const struct event *findings_find(const struct findings *findings, const char *reason) {
+    for (size_t i = 0; i < findings->n_events; i++) {
+        if (strcmp(findings->events[i].reason, reason) == 0) {
+            return &findings->events[i];
+        }
+    }
+    return NULL;
 }
 
 int findings_replace(struct findings *findings, struct sinks *sinks, const char *target, const struct server *server) {

@@ -127,6 +127,91 @@ static void needs_something(void) {
     CHECK_CONTAINS(strbuf_str(&text), "--conninfo");
 }
 
+static void unset_rules(void) {
+    unsetenv("PGVIGIL_ENFORCE");
+    unsetenv("PGVIGIL_IDLE_TIMEOUT");
+    unsetenv("PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT");
+}
+
+static void takes_rules_from_the_environment(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    setenv("PGVIGIL_ENFORCE", "true", 1);
+    setenv("PGVIGIL_IDLE_TIMEOUT", "10min", 1);
+    setenv("PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT", "1min30s", 1);
+    // What looks like YAML, or like a variable, is but a value.
+    CHECK_EQ(load(&(struct settings_options){.conninfo = "host='/tmp' user='a: {b' password='${HOME} # x'"}, &diags,
+                  &settings, &text),
+             0);
+    const struct policy *policy = settings->config->policy;
+    CHECK_STR(strbuf_str(&text), "");
+    CHECK(policy->enforce);
+    CHECK_EQ(settings->config->n_targets, 1);
+    CHECK_STR(conninfo_get(settings->conninfos[0], "password"), "${HOME} # x");
+    CHECK_EQ(policy->n_timeouts, 2);
+    CHECK_STR(policy->timeouts[0].name, "idle");
+    CHECK_EQ(policy->timeouts[0].after, 10 * USEC_PER_MINUTE);
+    CHECK_EQ(policy->timeouts[0].state, SESSION_STATE_BIT(SESSION_STATE_IDLE));
+    CHECK_STR(policy->timeouts[1].name, "idle-in-transaction");
+    CHECK_EQ(policy->timeouts[1].after, 90 * USEC_PER_SEC);
+    CHECK(policy->timeouts[1].state & SESSION_STATE_BIT(SESSION_STATE_IDLE_IN_TRANSACTION_ABORTED));
+    unset_rules();
+}
+
+static void takes_one_rule_alone(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    setenv("PGVIGIL_ENFORCE", "", 1);
+    setenv("PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT", "5min", 1);
+    CHECK_EQ(load(&(struct settings_options){.conninfo = "host=/tmp"}, &diags, &settings, &text), 0);
+    CHECK(!settings->config->policy->enforce);
+    CHECK_EQ(settings->config->policy->n_timeouts, 1);
+    CHECK_STR(settings->config->policy->timeouts[0].name, "idle-in-transaction");
+    unset_rules();
+}
+
+static void variables_do_not_add_to_a_file(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    setenv("PGVIGIL_ENFORCE", "true", 1);
+    setenv("PGVIGIL_IDLE_TIMEOUT", "10min", 1);
+    write_file("targets:\n  a: { conninfo: host=/tmp }\n");
+    CHECK_EQ(load(&(struct settings_options){.file = file}, &diags, &settings, &text), 0);
+    CHECK(!settings->config->policy->enforce);
+    CHECK_EQ(settings->config->policy->n_timeouts, 0);
+    unset_rules();
+}
+
+static void mistakes_name_the_variable(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    setenv("PGVIGIL_ENFORCE", "maybe", 1);
+    setenv("PGVIGIL_IDLE_TIMEOUT", "10", 1);
+    setenv("PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT", "soon", 1);
+    CHECK_EQ(load(&(struct settings_options){.conninfo = "hosst=s3cret"}, &diags, &settings, &text), -EINVAL);
+    CHECK_EQ(diags.n_errors, 3);
+    CHECK_CONTAINS(strbuf_str(&text), "PGVIGIL_ENFORCE: error: enforce: ");
+    CHECK_CONTAINS(strbuf_str(&text), "PGVIGIL_IDLE_TIMEOUT: error: timeouts.idle.after: ");
+    CHECK_CONTAINS(strbuf_str(&text),
+                   "PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT: error: timeouts.idle-in-transaction.after: ");
+    unset_rules();
+    setenv("PGVIGIL_IDLE_TIMEOUT", "10s", 1);
+    CLEANUP(diag_list_deinit) struct diag_list more = {0};
+    strbuf_clear(&text);
+    CHECK_EQ(load(&(struct settings_options){.conninfo = "hosst=s3cret"}, &more, &settings, &text), -EINVAL);
+    CHECK_CONTAINS(strbuf_str(&text), "command line: error: targets.postgres.conninfo: ");
+    CHECK_LACKS(strbuf_str(&text), "s3cret");
+    unset_rules();
+}
+
 static void tells_a_missing_file(void) {
     CLEANUP(diag_list_deinit) struct diag_list diags = {0};
     CLEANUP(settings_freep) struct settings *settings = NULL;
@@ -140,4 +225,7 @@ CHECK_MAIN({"reads_the_file", reads_the_file}, {"observe_wins", observe_wins},
            {"reports_conninfos_where_they_stand", reports_conninfos_where_they_stand},
            {"takes_a_conninfo_alone", takes_a_conninfo_alone}, {"checks_a_conninfo_alone", checks_a_conninfo_alone},
            {"falls_back_to_the_environment", falls_back_to_the_environment}, {"needs_something", needs_something},
-           {"tells_a_missing_file", tells_a_missing_file})
+           {"takes_rules_from_the_environment", takes_rules_from_the_environment},
+           {"takes_one_rule_alone", takes_one_rule_alone},
+           {"variables_do_not_add_to_a_file", variables_do_not_add_to_a_file},
+           {"mistakes_name_the_variable", mistakes_name_the_variable}, {"tells_a_missing_file", tells_a_missing_file})

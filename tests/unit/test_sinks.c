@@ -364,6 +364,53 @@ static int make(void *userdata) {
 }
 
 // Also: a record that finds no memory is a dropped one.
+// A reload: another level, another format of the same place, another place. No ticket and no record is lost.
+static void reconfigured(void) {
+    struct setting setting = set_up_text(EVENT_NOTICE);
+    struct sinks *sinks = setting.sinks;
+    struct event info = event_make(EVENT_TARGET_UP, EVENT_INFO, "db");
+    struct event notice = event_make(EVENT_TARGET_UP, EVENT_NOTICE, "db");
+    const char *why = NULL;
+    CHECK_EQ(sinks_emit(sinks, &info), 0);
+    CHECK_EQ(sinks_reconfigure(sinks, EVENT_INFO, LOG_FORMAT_TEXT, &why), 0);
+    uint64_t first = sinks_emit(sinks, &info);
+    CHECK_NE(first, 0);
+    CHECK_EQ(sinks_reconfigure(sinks, EVENT_NOTICE, LOG_FORMAT_JSON, &why), 0);
+    uint64_t second = sinks_emit(sinks, &notice);
+    CHECK_EQ(second, first + 1);
+    CHECK_EQ(sinks_emit(sinks, &info), 0);
+    // No journal: all stays as it was.
+    CHECK_EQ(sinks_reconfigure(sinks, EVENT_ERROR, LOG_FORMAT_JOURNAL, &why), -ENOENT);
+    CHECK_CONTAINS(why, "no journal");
+    uint64_t third = sinks_emit(sinks, &notice);
+    CHECK_EQ(third, first + 2);
+    journal_exists = 1;
+    journal_n_sent = 0;
+    CHECK_EQ(sinks_reconfigure(sinks, EVENT_NOTICE, LOG_FORMAT_JOURNAL, &why), 0);
+    uint64_t fourth = sinks_emit(sinks, &notice);
+    CHECK_EQ(fourth, first + 3);
+    CHECK(sinks_flush(sinks, PATIENCE));
+    CHECK_EQ(journal_n_sent, 1);
+    for (uint64_t ticket = first; ticket <= fourth; ticket++) {
+        check_context("ticket %u", (unsigned)ticket);
+        CHECK_EQ(sinks_ticket_state(sinks, ticket), SINKS_WRITTEN);
+    }
+    CHECK_EQ(sinks_ticket_state(sinks, fourth + 1), SINKS_FAILED);
+    // There and back, over and over.
+    for (int i = 0; i < 100; i++) {
+        CHECK_EQ(sinks_reconfigure(sinks, EVENT_NOTICE, i % 2 ? LOG_FORMAT_JOURNAL : LOG_FORMAT_TEXT, &why), 0);
+        uint64_t ticket = sinks_emit(sinks, &notice);
+        CHECK_EQ(ticket, fourth + 1 + (uint64_t)i);
+        CHECK(sinks_flush(sinks, PATIENCE));
+        CHECK_EQ(sinks_ticket_state(sinks, ticket), SINKS_WRITTEN);
+        CHECK_EQ(sinks_ticket_state(sinks, ticket - 1), SINKS_WRITTEN);
+    }
+    CHECK_EQ(journal_n_sent, 51);
+    CHECK_EQ(sinks_n_dropped(sinks), 0);
+    journal_exists = 0;
+    tear_down(&setting);
+}
+
 static void survives_oom(void) {
     struct setting setting = set_up_text(EVENT_INFO);
     CHECK_EQ(make(&setting), 0); // libc keeps the thread's stack for the next one
@@ -379,4 +426,5 @@ static void survives_oom(void) {
 
 CHECK_MAIN({"lines_and_levels", lines_and_levels}, {"json", json}, {"journal_stream", journal_stream},
            {"no_such_sink", no_such_sink}, {"told_by_tee", told_by_tee}, {"listeners", listeners},
-           {"unread_pipe", unread_pipe}, {"failed_records", failed_records}, {"survives_oom", survives_oom})
+           {"unread_pipe", unread_pipe}, {"failed_records", failed_records}, {"reconfigured", reconfigured},
+           {"survives_oom", survives_oom})

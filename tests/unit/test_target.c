@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "../../src/daemon/conditions.h"
 #include "../../src/daemon/executor.h"
 #include "../../src/daemon/schedule.h"
 #include "support/check.h"
@@ -105,6 +106,47 @@ static void outage_tells_each_kind(void) {
     CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &down, 60, &count), OUTAGE_EDGE);
     CHECK_EQ(outage.since, 60);
     CHECK_EQ(outage.n_failures, 1);
+}
+
+// ---- conditions
+
+static void conditions_are_told_at_their_edges(void) {
+    struct conditions conditions = {0};
+    struct engine_input input;
+    char text[2 * CONDITIONS_TEXT_MAX];
+    memset(text, 'x', sizeof(text));
+    text[sizeof(text) - 1] = '\0';
+    CHECK(!conditions_peek(&conditions, &input));
+    conditions_raise(&conditions, CONDITION_BLIND, "why", NULL);
+    conditions_raise(&conditions, CONDITION_LOCKED_OUT, text, "hint");
+    conditions_raise(&conditions, CONDITION_BLIND, "another reason", "later");
+    // In the order of their severity, and again until they are told.
+    for (int i = 0; i < 2; i++) {
+        CHECK(conditions_peek(&conditions, &input));
+        CHECK_EQ(input.kind, ENGINE_INPUT_CONDITION);
+        CHECK_EQ(input.condition.condition, CONDITION_LOCKED_OUT);
+        CHECK(input.condition.holds);
+        CHECK_EQ(strlen(input.condition.detail), CONDITIONS_TEXT_MAX - 1);
+        CHECK_STR(input.condition.hint, "hint");
+    }
+    conditions_told(&conditions, &input);
+    CHECK(conditions_peek(&conditions, &input));
+    CHECK_EQ(input.condition.condition, CONDITION_BLIND);
+    CHECK_STR(input.condition.detail, "why");
+    CHECK_NULL(input.condition.hint);
+    conditions_told(&conditions, &input);
+    CHECK(!conditions_peek(&conditions, &input));
+    // What begins and ends between two tellings is nothing.
+    conditions_raise(&conditions, CONDITION_UNREACHABLE, "gone", NULL);
+    conditions_clear(&conditions, CONDITION_UNREACHABLE);
+    CHECK(!conditions_peek(&conditions, &input));
+    conditions_clear_all(&conditions);
+    for (int i = 0; i < 2; i++) {
+        CHECK(conditions_peek(&conditions, &input));
+        CHECK(!input.condition.holds);
+        conditions_told(&conditions, &input);
+    }
+    CHECK(!conditions_peek(&conditions, &input));
 }
 
 // ---- executor
@@ -330,7 +372,8 @@ static void without_memory_nothing_is_lost(void) {
 CHECK_MAIN({"ticks_are_aligned", ticks_are_aligned}, {"backoff_doubles", backoff_doubles},
            {"backoff_is_reset_by_success", backoff_is_reset_by_success},
            {"full_server_is_asked_often", full_server_is_asked_often}, {"outage_is_told_once", outage_is_told_once},
-           {"outage_tells_each_kind", outage_tells_each_kind}, {"acts_go_out_in_chunks", acts_go_out_in_chunks},
-           {"nothing_is_done_unrecorded", nothing_is_done_unrecorded},
+           {"outage_tells_each_kind", outage_tells_each_kind},
+           {"conditions_are_told_at_their_edges", conditions_are_told_at_their_edges},
+           {"acts_go_out_in_chunks", acts_go_out_in_chunks}, {"nothing_is_done_unrecorded", nothing_is_done_unrecorded},
            {"more_than_the_most_is_refused", more_than_the_most_is_refused}, {"loss_settles_all", loss_settles_all},
            {"memory_is_reused", memory_is_reused}, {"without_memory_nothing_is_lost", without_memory_nothing_is_lost})

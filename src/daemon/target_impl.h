@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: PostgreSQL
+#pragma once
+
+// A target's two halves: target.c has the server, the schedule and the loop; target_engine.c what the engine is told
+// and wants.
+
+#include "conditions.h"
+#include "daemon/target.h"
+#include "dial.h"
+#include "executor.h"
+#include "schedule.h"
+#include "target_kind.h"
+#include "target_say.h"
+
+enum target_state {
+    TARGET_IDLE,       // not started, or stopped
+    TARGET_WAITING,    // for the next try, until `timer`. Then DIALLING
+    TARGET_DIALLING,   // for the gate, the password and the names; bounded by the dial. Then CONNECTING or WAITING
+    TARGET_CONNECTING, // for login, set-up and self-check; bounded by the server. Then WATCHING or WAITING
+    TARGET_WATCHING,   // polls at each tick of `timer`. Then WAITING
+};
+
+struct target {
+    struct target_context *context;
+    const struct target_config *config;
+    struct conninfo *conninfo;
+    struct policy *policy;
+    bool enforce;  // the owner's part
+    bool competes; // with other watchdogs, for who acts; otherwise we act without asking
+    void (*fn)(void *userdata, struct target *target, enum target_news news, usec_t now);
+    void *userdata;
+
+    enum target_state state;
+    struct server *server;
+    struct dial *dial;
+    struct engine *engine;
+    struct executor *executor;
+    struct loop_io *io;
+    struct loop_timer *timer;      // the next try, or the next tick
+    struct loop_timer *look_timer; // when a session comes due
+    struct loop_timer *work_timer; // deadlines of records, results that the engine could not take
+    struct sinks_listener *listener;
+
+    struct session_id *look; // whom to look at when look_timer fires
+    size_t n_look;
+    bool is_polling; // a poll, a look, a question for who leads is with the server
+    bool is_looking;
+    bool is_asking;
+    bool is_stale_poll; // ... and was asked for something else than the policy wants now: not used
+    bool is_stale_look;
+    bool is_up;      // the current connection has brought a complete poll
+    bool is_pooled;  // it goes through something that must not be changed: as of the last self-check
+    bool is_pressed; // as the engine says: poll more often
+    bool is_hurried; // `timer` is set before the tick
+    usec_t tick;     // the next one
+
+    bool has_asked;         // on this connection, and not let go: our lock may be held
+    bool leads;             // as of the last answer on this connection
+    enum standing standing; // as it was told
+    int64_t standing_pid;
+
+    bool owes_loss;   // the engine has not been told of a loss yet
+    bool owes_policy; // ... of the policy
+    bool enforces;    // as the engine was told
+    bool has_told_leads;
+    bool told_leads;     // the same
+    bool owes_reconnect; // the connection is to be given up for another one, when nothing is under way
+    bool owes_polled;    // news for the owner: TARGET_POLLED, as soon as nothing is under way
+    bool owes_failed;    // TARGET_FAILED
+
+    struct pg_error error;
+    struct outage outage;
+    struct backoff backoff;
+    struct findings findings;
+    struct conditions conditions;
+};
+
+// ---- target.c
+
+usec_t target_interval(const struct target *target); // between polls, as things are
+void target_set_tick(struct target *target, usec_t now);
+
+// ---- target_engine.c
+
+// One step: says its events, gives its decisions to the executor, sets the next look. 0 or -ENOMEM.
+int target_step(struct target *target, const struct engine_input *input, usec_t now);
+// Tells the engine what it must know before it may take the next scan. 0 or -ENOMEM: later, then.
+int target_settle_debts(struct target *target, usec_t now);
+// Hands the executor's results to the engine. 0 or -ENOMEM: the rest is offered again.
+int target_settle_acts(struct target *target, usec_t now);
+
+// As configured, whoever else there may be.
+bool target_means_to_act(const struct target *target);
+bool target_wants_lead(const struct target *target);
+// What came back for it.
+void target_note_leader(struct target *target, const struct server_report *report);
+
+// Conditions that the failures, a complete poll and the findings of the self-check tell of.
+void target_note_trouble(struct target *target, enum outage_stage stage, const struct pg_error *error, usec_t now);
+void target_note_sight(struct target *target, const struct scan *scan);
+void target_note_findings(struct target *target);
+void target_note_power(struct target *target); // again, when what we mean to do has changed
