@@ -447,6 +447,10 @@ def suite_scale(runner):
     return bench(runner, "scale", "gcc")
 
 
+def suite_storm(runner):
+    return bench(runner, "storm", "gcc")
+
+
 SUITES = {
     "build": (suite_build, "all configurations, gcc and clang, warnings are errors"),
     "unit": (suite_unit, "unit, scenario, config, layers, corpora replayed: gcc"),
@@ -460,6 +464,7 @@ SUITES = {
     "integration-valgrind": (suite_integration_valgrind, "a whole life of the daemon under valgrind"),
     "race": (suite_race, "tests/bench/race --short: no wrong victim"),
     "scale": (suite_scale, "tests/bench/scale --short: cost of a poll, time of reaction"),
+    "storm": (suite_storm, "tests/bench/storm --short: a leak beside four applications, with and without pgvigil"),
 }
 
 

@@ -64,7 +64,8 @@ def command(*argv, timeout=30, **kwargs):
 
 
 class Daemon:
-    """Runs until stop(); `with` does that and checks its exit status. Events are dicts as its JSON lines give them."""
+    """Runs until stop(); `with` does that and checks its exit status. Events are dicts as its JSON lines give them.
+    `content`: of the configuration file, or the path of one that is there."""
 
     def __init__(self, content, arguments=(), environment=None, wrap=None, read=True):
         self.directory = tempfile.mkdtemp(prefix="pgvtest-daemon-")
@@ -72,7 +73,7 @@ class Daemon:
         self.broken_lines = []
         self._condition = threading.Condition()
         self._ended = False
-        path = write_config(self.directory, content)
+        path = content if isinstance(content, str) else write_config(self.directory, content)
         wrap = wrapper() if wrap is None else wrap
         self.stderr_path = os.path.join(self.directory, "stderr")
         with open(self.stderr_path, "wb") as stderr:
