@@ -54,7 +54,9 @@ struct target {
     bool is_hurried; // `timer` is set before the tick
     usec_t tick;     // the next one
 
-    bool has_asked;         // on this connection, and not let go: our lock may be held
+    bool has_asked; // on this connection, and not let go: our lock may be held
+    usec_t asked_at;
+    unsigned n_led;         // answers in a row that we lead
     bool leads;             // as of the last answer on this connection
     enum standing standing; // as it was told
     int64_t standing_pid;
