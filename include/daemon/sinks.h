@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: PostgreSQL
 #pragma once
 
-// Fan-out of events to the log sinks (and, later, counters and webhooks). Never blocks: records leave through the
-// writer thread and its bounded queue; what does not fit is counted and told with a records_dropped event once there
-// is room again.
+// Fan-out of events to the log sinks and to the taps (counters, status, webhooks). Never blocks: records leave through
+// the writer thread and its bounded queue; what does not fit is counted and told with a records_dropped event once
+// there is room again.
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -51,6 +51,12 @@ enum sinks_state sinks_ticket_state(const struct sinks *sinks, uint64_t ticket);
 struct sinks_listener;
 struct sinks_listener *sinks_listen(struct sinks *sinks, void (*fn)(void *userdata, usec_t now), void *userdata);
 struct sinks_listener *sinks_unlisten(struct sinks_listener *listener);
+
+// Whoever counts or forwards what is said: handed every event, whatever the level and the log, synchronously from
+// sinks_emit(). A tap must not emit, add or remove taps from its call. The handle stays valid until sinks_untap().
+struct sinks_tap;
+struct sinks_tap *sinks_tap(struct sinks *sinks, void (*fn)(void *userdata, const struct event *event), void *userdata);
+struct sinks_tap *sinks_untap(struct sinks_tap *tap); // NULL-safe, also after the sinks; returns NULL
 
 // Waits up to `timeout` for the queue to drain (at the end only: it blocks).
 bool sinks_flush(struct sinks *sinks, usec_t timeout);

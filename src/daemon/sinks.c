@@ -29,6 +29,13 @@ struct sinks_listener {
     void *userdata;
 };
 
+struct sinks_tap {
+    struct sinks_tap *prev, *next;
+    struct sinks *sinks; // NULL: gone before us
+    void (*fn)(void *userdata, const struct event *event);
+    void *userdata;
+};
+
 struct sinks {
     struct sinks_options options;
     enum log_format format; // never AUTO
@@ -46,6 +53,7 @@ struct sinks {
     struct loop_timer *timer; // for a records_dropped that came too soon after the last
     struct sinks_listener *listeners;
     struct sinks_listener *next_listener; // where a walk over the list goes on
+    struct sinks_tap *taps;
     struct strbuf line;
     uint64_t n_rejected; // found no room or no memory
     // The records_dropped event under way; 0: none.
@@ -144,11 +152,19 @@ static uint64_t sinks_push(struct sinks *sinks, const struct event *event) {
     return sinks_count(sinks, writer_push(sinks->writer, strbuf_str(&sinks->line), sinks->line.len, NULL, 0));
 }
 
+static void sinks_tell_taps(const struct sinks *sinks, const struct event *event) {
+    const struct sinks_tap *tap;
+    DL_FOREACH(sinks->taps, tap) {
+        tap->fn(tap->userdata, event);
+    }
+}
+
 // Says how many records were lost, once the log takes records again.
 static void sinks_report_dropped(struct sinks *sinks) {
     uint64_t count = sinks_n_dropped(sinks) - sinks->n_reported;
     struct event event = event_make(EVENT_RECORDS_DROPPED, EVENT_WARNING, NULL);
     event.count = (int64_t)count;
+    sinks_tell_taps(sinks, &event);
     if (sinks->options.tee) {
         (void)sinks->options.tee(sinks->options.tee_data, &event);
     }
@@ -284,8 +300,14 @@ struct sinks *sinks_free(struct sinks *sinks) {
     if (!sinks) {
         return NULL;
     }
+    // Their owners may be half gone.
+    struct sinks_tap *tap;
+    DL_FOREACH(sinks->taps, tap) {
+        tap->sinks = NULL;
+    }
+    sinks->taps = NULL;
     if (sinks->writer && sinks_settle_report(sinks) && sinks_n_dropped(sinks) > sinks->n_reported) {
-        sinks->options.tee = NULL; // its owner may be half gone
+        sinks->options.tee = NULL;
         sinks_report_dropped(sinks);
     }
     struct sinks_listener *listener;
@@ -309,6 +331,7 @@ static bool sinks_is_logged(const struct sinks *sinks, const struct event *event
 
 uint64_t sinks_emit(struct sinks *sinks, const struct event *event) {
     uint64_t ticket = 0;
+    sinks_tell_taps(sinks, event);
     if (sinks_is_logged(sinks, event)) {
         sinks_arm(sinks);
         ticket = sinks_push(sinks, event);
@@ -358,6 +381,24 @@ struct sinks_listener *sinks_unlisten(struct sinks_listener *listener) {
         }
         free(listener);
     }
+    return NULL;
+}
+
+struct sinks_tap *sinks_tap(struct sinks *sinks, void (*fn)(void *userdata, const struct event *event),
+                            void *userdata) {
+    struct sinks_tap *tap = malloc(sizeof *tap);
+    if (tap) {
+        *tap = (struct sinks_tap){.sinks = sinks, .fn = fn, .userdata = userdata};
+        DL_APPEND(sinks->taps, tap);
+    }
+    return tap;
+}
+
+struct sinks_tap *sinks_untap(struct sinks_tap *tap) {
+    if (tap && tap->sinks) {
+        DL_DELETE(tap->sinks->taps, tap);
+    }
+    free(tap);
     return NULL;
 }
 

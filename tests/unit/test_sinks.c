@@ -238,6 +238,28 @@ static void told_by_tee(void) {
     journal_error = 0;
 }
 
+static void tap_counts(void *userdata, const struct event *event) {
+    CHECK_EQ(event->kind, EVENT_START);
+    ++*(unsigned *)userdata;
+}
+
+// Taps hear what the log leaves out, and nothing after they left.
+static void taps(void) {
+    struct setting setting = set_up_text(EVENT_ERROR);
+    unsigned a = 0, b = 0;
+    struct sinks_tap *first = sinks_tap(setting.sinks, tap_counts, &a);
+    struct sinks_tap *second = sinks_tap(setting.sinks, tap_counts, &b);
+    struct event event = event_make(EVENT_START, EVENT_DEBUG, NULL);
+    CHECK_EQ(sinks_emit(setting.sinks, &event), 0);
+    CHECK_NULL(sinks_untap(first));
+    CHECK_EQ(sinks_emit(setting.sinks, &event), 0);
+    CHECK_EQ(a, 1);
+    CHECK_EQ(b, 2);
+    tear_down(&setting);
+    CHECK_NULL(sinks_untap(second)); // after the sinks
+    CHECK_NULL(sinks_untap(NULL));
+}
+
 struct heard {
     struct sinks_listener *self, *other;
     unsigned n;
@@ -425,6 +447,6 @@ static void survives_oom(void) {
 }
 
 CHECK_MAIN({"lines_and_levels", lines_and_levels}, {"json", json}, {"journal_stream", journal_stream},
-           {"no_such_sink", no_such_sink}, {"told_by_tee", told_by_tee}, {"listeners", listeners},
+           {"no_such_sink", no_such_sink}, {"told_by_tee", told_by_tee}, {"listeners", listeners}, {"taps", taps},
            {"unread_pipe", unread_pipe}, {"failed_records", failed_records}, {"reconfigured", reconfigured},
            {"survives_oom", survives_oom})
