@@ -34,7 +34,7 @@ def test_version_and_help():
     overview = command("help")
     assert overview.returncode == DONE and overview.stdout == command("--help").stdout == command("-h").stdout
     assert overview.stdout.count("\n") <= 24
-    for name in ("run", "check", "report", "reap", "version", "help"):
+    for name in ("run", "check", "report", "reap", "setup-sql", "version", "help"):
         assert name in overview.stdout
         one = command("help", name)
         assert one.returncode == DONE and one.stdout.startswith(f"usage: pgvigil {name}")

@@ -174,7 +174,8 @@ static void asks_for_help(void) {
 
 // What follows from the tables of the real commands.
 static void help_fits_a_screen(void) {
-    const struct command *commands[] = {&command_run, &command_check, &command_report, &command_reap};
+    const struct command *commands[] = {&command_run, &command_check, &command_report, &command_reap,
+                                        &command_setup_sql};
 
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
         CLEANUP(strbuf_deinit) struct strbuf help = STRBUF_EMPTY;

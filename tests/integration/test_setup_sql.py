@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: PostgreSQL
+"""The role that setup-sql makes, on every version: made twice, it is what the self-check wants."""
+
+import os
+import shutil
+import subprocess
+
+import psycopg2
+import psycopg2.extensions
+import pytest
+
+from pgvtest.clients import Session
+from pgvtest.daemon import Daemon, command, config, rule
+from pgvtest.server import BINDIR, Postgres
+
+from test_versions import fetch
+
+USAGE = 2
+STRANGE = "wei\"rd $pgvigil$ $pgvigil1$ \\ r'ôle"
+
+
+SERVERS = [(None, 15), ("bullseye", 13), ("trixie", 17), ("sid", 18)]
+
+
+@pytest.fixture(scope="module", params=SERVERS, ids=lambda param: str(param[1]))
+def bare_server(request):
+    """One that lets everybody in and reserves slots where it can."""
+    suite, major = request.param
+    bindir, why = (BINDIR, None) if suite is None else fetch(suite, major)
+    if bindir is None:
+        pytest.skip(f"PostgreSQL {major} cannot be had: {why}")
+    settings = {"reserved_connections": 3} if major >= 16 else {}
+    with Postgres(bindir=bindir, **settings) as postgres:
+        postgres.sql("DROP ROLE IF EXISTS pgvigil")
+        yield postgres
+
+
+def run(server, role=None):
+    """What psql said when it ran the output."""
+    made = command("setup-sql", *(["--role", role] if role else []))
+    assert made.returncode == 0 and not made.stderr, made
+    done = subprocess.run(
+        [shutil.which("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", server.directory, "-p", str(server.port)]
+        + ["-U", "postgres", "-d", "postgres"],
+        input=made.stdout,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "PGOPTIONS": "", "LC_ALL": "C.UTF-8"},
+    )
+    assert not done.stdout, done
+    return done
+
+
+def findings(server, role):
+    content = config(
+        server, {"it": rule("1s", match={"user": "worker"})}, {"conninfo": server.conninfo(user=quoted(role))}
+    )
+    with Daemon(content) as daemon:
+        daemon.wait_up()
+        session = Session(server, "worker", query="SELECT 1")
+        daemon.outcome(session, "gone")
+        found = [one for one in daemon.find("self_check") if one["reason"] != "superuser_sessions"]
+        assert server.count("usename = %s", role) == 1
+    return {one["reason"] for one in found}
+
+
+def quoted(value):
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+@pytest.mark.parametrize("role", ["pgvigil", STRANGE], ids=["plain", "strange"])
+def test_twice_and_the_self_check(bare_server, role):
+    server = bare_server
+    major = int(server.value("SHOW server_version_num")) // 10000
+    first = run(server, None if role == "pgvigil" else role)
+    assert first.returncode == 0, first
+    assert ("is new" in first.stderr) and ("reserved slots" in first.stderr) == (major < 16)
+    before = rights(server, role)
+    second = run(server, None if role == "pgvigil" else role)
+    assert second.returncode == 0 and "is new" not in second.stderr and "already" not in second.stderr, second
+    assert rights(server, role) == before
+    assert findings(server, role) == ({"no_reserved_slot"} if major < 16 else set())
+
+
+def rights(server, role):
+    """All that the server knows of a role, besides its password."""
+    return server.sql(
+        "SELECT rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, "
+        "rolconnlimit, rolpassword IS NULL, ARRAY(SELECT to_jsonb(m) ->> 'roleid' || coalesce(to_jsonb(m) ->> 'inherit_option', '') "
+        "|| (to_jsonb(m) ->> 'admin_option') FROM pg_auth_members m WHERE m.member = a.oid ORDER BY 1) "
+        "FROM pg_authid a WHERE rolname = %s",
+        role,
+    )
+
+
+def test_mends_what_is_wrong(bare_server):
+    server = bare_server
+    modern = int(server.value("SHOW server_version_num")) >= 160000
+    server.sql("CREATE ROLE half NOLOGIN NOINHERIT CONNECTION LIMIT 1")
+    server.sql("GRANT pg_monitor TO half" + (" WITH INHERIT FALSE" if modern else ""))
+    server.sql("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
+    try:
+        with pytest.raises(psycopg2.OperationalError):
+            server.connect("half").close()
+        assert run(server, "half").returncode == 0
+        server.connect("half").close()
+        assert findings_of_rights(server, "half") == set()
+    finally:
+        server.sql("GRANT CONNECT ON DATABASE postgres TO PUBLIC")
+
+
+def findings_of_rights(server, role):
+    with Daemon(config(server, target={"conninfo": server.conninfo(user=role)})) as daemon:
+        daemon.wait_up()
+        return {one["reason"] for one in daemon.find("self_check")} - {"superuser_sessions", "no_reserved_slot"}
+
+
+def test_leaves_superusers_alone(bare_server):
+    done = run(bare_server, "postgres")
+    assert done.returncode != 0 and "is a superuser" in done.stderr
+    assert bare_server.value("SELECT rolsuper FROM pg_roles WHERE rolname = 'postgres'")
+
+
+def test_a_hostile_search_path(bare_server):
+    """Objects of others that a superuser's session would find first are not used."""
+    server = bare_server
+    server.sql("CREATE SCHEMA evil")
+    server.sql(
+        "CREATE FUNCTION evil.format(text, name) RETURNS text LANGUAGE sql "
+        "AS $$SELECT 'CREATE ROLE owned SUPERUSER'$$"
+    )
+    server.sql("ALTER ROLE postgres SET search_path = evil, pg_catalog")
+    try:
+        assert run(server, "careful").returncode == 0
+        assert server.sql("SELECT rolname FROM pg_roles WHERE rolname IN ('owned', 'careful')") == [("careful",)]
+    finally:
+        server.sql("ALTER ROLE postgres RESET search_path")
+        server.sql("DROP SCHEMA evil CASCADE")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 64, "new\nline", "bell\a", "hidden\u202e", "\udcff"])
+def test_names_that_no_role_has(name):
+    done = command("setup-sql", "--role", name)
+    assert done.returncode == USAGE and not done.stdout and done.stderr
