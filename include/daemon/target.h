@@ -12,6 +12,7 @@
 #include "daemon/loop.h"
 #include "daemon/resolver.h"
 #include "daemon/sinks.h"
+#include "output/view.h"
 #include "pg/conninfo.h"
 #include "pg/error.h"
 #include "util/cleanup.h"
@@ -69,3 +70,5 @@ bool target_is_busy(const struct target *target);
 const struct pg_error *target_error(const struct target *target);
 // The self-check's last findings, for report; borrowed until the next connect.
 const struct event *target_findings(const struct target *target, size_t *ret_n);
+// How it goes, without the summary; cheap. Borrowed from the target until it runs again.
+void target_status(const struct target *target, struct view_target *ret);

@@ -16,6 +16,7 @@
 #include "daemon/target.h"
 #include "reload.h"
 #include "util/strbuf.h"
+#include "view.h"
 
 // Glibc gives what a poll has freed back to the kernel and fetches it again for the next, page by page: with these the
 // client's part of a poll of 1,000 sessions takes 0.36 ms instead of 0.48.
@@ -27,6 +28,7 @@ struct app_state {
     struct diag_list diags; // what the settings point into
     struct settings_options source;
     struct target_context context;
+    struct view_source *view;
     struct target **targets; // in the order of the settings
     size_t n_targets;
     bool has_rejected; // the last reload: the alarm is raised
@@ -170,6 +172,7 @@ static void app_reject(struct app_state *app, const struct diag_list *diags, con
     strbuf_clear(&detail);
     strbuf_addf(&detail, "%s was refused: pgvigil goes on as before", app->settings->file);
     app_alarm_reload(app, true, &detail);
+    view_source_note_reload(app->view, false);
 }
 
 static void app_say_warnings(struct app_state *app, const struct diag_list *diags) {
@@ -232,6 +235,7 @@ static void app_say_reloaded(struct app_state *app, const struct reload *reload)
     strbuf_clear(&detail);
     strbuf_addf(&detail, "%s was taken", app->settings->file);
     app_alarm_reload(app, false, &detail);
+    view_source_note_reload(app->view, true);
 }
 
 static struct target_options app_target_options(const struct settings *settings, size_t i) {
@@ -364,12 +368,14 @@ static int app_open_context(struct app_state *app, const struct app_options *opt
     if (r < 0) {
         return r;
     }
-    *ret_why = "cannot set up the resolver and the signals";
+    *ret_why = "cannot set up the counters, the resolver and the signals";
+    app->view = view_source_new(context->sinks);
     context->resolver = resolver_new(context->loop);
     app->on_term = loop_signal_new(context->loop, SIGTERM, app_on_term, app);
     app->on_int = loop_signal_new(context->loop, SIGINT, app_on_int, app);
     app->on_hup = loop_signal_new(context->loop, SIGHUP, app_on_hup, app);
-    return context->resolver && app->on_term && app->on_int && app->on_hup ? 0 : -ENOMEM;
+    bool complete = app->view && context->resolver && app->on_term && app->on_int && app->on_hup;
+    return complete ? 0 : -ENOMEM;
 }
 
 static int app_open_targets(struct app_state *app, const char **ret_why) {
@@ -395,6 +401,7 @@ static void app_close(struct app_state *app) {
     (void)loop_signal_free(app->on_term);
     (void)loop_signal_free(app->on_int);
     (void)loop_signal_free(app->on_hup);
+    (void)view_source_free(app->view);
     (void)sinks_free(app->context.sinks);
     (void)resolver_free(app->context.resolver);
     (void)loop_free(app->context.loop);

@@ -92,6 +92,9 @@ static void target_close(struct target *target, usec_t now) {
     target->server->kind->close(target->server);
     dial_release(target->dial, now);
     executor_lost(target->executor);
+    if (target->is_polling) {
+        target_count_poll(target, POLL_LOST);
+    }
     target->is_polling = target->is_looking = target->is_asking = target->is_up = false;
     target->is_stale_poll = target->is_stale_look = false;
     target->n_led = 0;
@@ -153,6 +156,9 @@ static void target_lead(struct target *target, usec_t now) {
 
 static void target_poll(struct target *target, usec_t now) {
     struct pg_error error;
+    if (target->is_polling) {
+        target_count_poll(target, POLL_SKIPPED);
+    }
     if (target->is_polling || target->owes_reconnect) {
         return; // slower than the interval: this tick is skipped
     }
@@ -160,6 +166,7 @@ static void target_poll(struct target *target, usec_t now) {
     target->server->policy = target->policy;
     if (target->server->kind->poll(target->server) < 0) {
         target_out_of_memory(&error);
+        target_count_failed_poll(target, &error);
         target_note_failure(target, OUTAGE_POLL, &error, now);
         return;
     }
@@ -196,9 +203,11 @@ static void target_take_scan(struct target *target, const struct scan *scan, use
     const struct engine_input input = {.kind = ENGINE_INPUT_SCAN, .scan = scan};
     if (target_settle_debts(target, now) < 0 || target_step(target, &input, now) < 0) {
         target_out_of_memory(&error);
+        target_count_failed_poll(target, &error);
         target_note_failure(target, OUTAGE_POLL, &error, now);
         return;
     }
+    target_count_scan(target, scan, now);
     target->owes_polled = target->owes_polled || scan->kind == SCAN_FULL;
 }
 
@@ -210,12 +219,14 @@ static void target_scanned(struct target *target, const struct server_report *re
     if (was_stale) {
         // What it says of queries is about those of a policy before.
         if (is_full) {
+            target_count_poll(target, POLL_SKIPPED);
             target_poll(target, now);
         }
     } else if (report->scan) {
         target_take_scan(target, report->scan, now);
     } else if (is_full) {
         // A look that failed is made good by the next poll, and if that fails too it is told.
+        target_count_failed_poll(target, report->error);
         target_note_failure(target, OUTAGE_POLL, report->error, now);
     }
 }
@@ -412,6 +423,7 @@ int target_new(struct target_context *context, const struct target_options *opti
         .fn = options->fn,
         .userdata = options->userdata,
         .owes_policy = true,
+        .poll_durations = {.bounds = &histogram_of_polls},
     };
     int r = target_build(target);
     if (r < 0) {
@@ -450,6 +462,7 @@ struct target *target_free(struct target *target) {
 
 void target_start(struct target *target, usec_t now) {
     if (target->state == TARGET_IDLE) {
+        target->started_at = now;
         target_enter(target, TARGET_WAITING, now);
     }
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: PostgreSQL
 #pragma once
 
-// A target's two halves: target.c has the server, the schedule and the loop; target_engine.c what the engine is told
-// and wants.
+// A target's parts: target.c has the server, the schedule and the loop; target_engine.c what the engine is told
+// and wants. target_status.c counts, and says how it goes.
 
 #include "conditions.h"
 #include "daemon/target.h"
 #include "dial.h"
 #include "executor.h"
+#include "output/view.h"
 #include "schedule.h"
 #include "target_kind.h"
 #include "target_say.h"
@@ -70,6 +71,11 @@ struct target {
     bool owes_polled;    // news for the owner: TARGET_POLLED, as soon as nothing is under way
     bool owes_failed;    // TARGET_FAILED
 
+    usec_t started_at; // 0: not yet
+    usec_t polled_at;  // the last complete poll; 0: none yet
+    uint64_t n_polls[N_POLL_RESULTS_];
+    struct histogram poll_durations;
+
     struct pg_error error;
     struct outage outage;
     struct backoff backoff;
@@ -102,3 +108,9 @@ void target_note_trouble(struct target *target, enum outage_stage stage, const s
 void target_note_sight(struct target *target, const struct scan *scan);
 void target_note_findings(struct target *target);
 void target_note_power(struct target *target); // again, when what we mean to do has changed
+
+// ---- target_status.c
+
+void target_count_poll(struct target *target, enum poll_result result);
+void target_count_failed_poll(struct target *target, const struct pg_error *error);
+void target_count_scan(struct target *target, const struct scan *scan, usec_t now); // looks are not counted

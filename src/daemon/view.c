@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "view.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "daemon/clock.h"
+#include "process.h"
+
+struct view_source {
+    struct sinks *sinks;
+    struct sinks_tap *tap;
+    struct tally *tally;
+    struct ring *ring;
+    usec_t started_realtime;
+    usec_t loaded_realtime;
+    bool last_reload_ok;
+    usec_t last_reload_realtime;
+};
+
+static void view_on_event(void *userdata, const struct event *event) {
+    struct view_source *source = userdata;
+    tally_count(source->tally, event);
+    ring_add(source->ring, event, clock_realtime());
+}
+
+struct view_source *view_source_new(struct sinks *sinks) {
+    CLEANUP(view_source_freep) struct view_source *source = calloc(1, sizeof(*source));
+    if (!source) {
+        return NULL;
+    }
+    source->sinks = sinks;
+    source->started_realtime = source->loaded_realtime = clock_realtime();
+    source->last_reload_ok = true;
+    source->tally = tally_new();
+    source->ring = ring_new();
+    source->tap = source->tally && source->ring ? sinks_tap(sinks, view_on_event, source) : NULL;
+    return source->tap ? TAKE_PTR(source) : NULL;
+}
+
+struct view_source *view_source_free(struct view_source *source) {
+    if (!source) {
+        return NULL;
+    }
+    (void)sinks_untap(source->tap);
+    (void)ring_free(source->ring);
+    (void)tally_free(source->tally);
+    free(source);
+    return NULL;
+}
+
+void view_source_note_reload(struct view_source *source, bool ok) {
+    source->last_reload_ok = ok;
+    source->last_reload_realtime = clock_realtime();
+    if (ok) {
+        source->loaded_realtime = source->last_reload_realtime;
+    }
+}
+
+struct tally *view_source_tally(struct view_source *source) {
+    return source->tally;
+}
+
+static struct view_config view_describe_config(const struct view_source *source, const struct settings *settings) {
+    const struct policy *policy = settings->config->policy;
+    return (struct view_config){
+        .file = settings->file,
+        .loaded_realtime = source->loaded_realtime,
+        .last_reload_ok = source->last_reload_ok,
+        .last_reload_realtime = source->last_reload_realtime,
+        .enforce = policy->enforce,
+        .n_apps = policy->n_apps,
+        .n_rules = policy->n_timeouts + policy->n_quotas,
+        .n_alarms = policy->n_alarms,
+    };
+}
+
+int view_fill(const struct view_source *source, const struct settings *settings, struct target *const *targets,
+              size_t n_targets, usec_t now, struct view *ret) {
+    struct view view = {
+        .version = PGVIGIL_VERSION,
+        .now = now,
+        .realtime = clock_realtime(),
+        .config = view_describe_config(source, settings),
+        .tally = source->tally,
+        .events = source->ring,
+        .n_records_dropped = sinks_n_dropped(source->sinks),
+        .targets = calloc(n_targets + 1, sizeof(*view.targets)),
+        .n_targets = n_targets,
+    };
+    if (!view.targets) {
+        return -ENOMEM;
+    }
+    process_read(&view.process);
+    view.process.start_time_seconds = (double)source->started_realtime / (double)USEC_PER_SEC;
+    for (size_t i = 0; i < n_targets; i++) {
+        struct view_target *target = &view.targets[i];
+        target_status(targets[i], target);
+        target->has_summary = engine_summarize(target_engine(targets[i]), &target->summary) == 0;
+    }
+    *ret = view;
+    return 0;
+}
+
+void view_deinit(struct view *view) {
+    for (size_t i = 0; i < view->n_targets; i++) {
+        if (view->targets[i].has_summary) {
+            summary_deinit(&view->targets[i].summary);
+        }
+    }
+    free(view->targets);
+    *view = (struct view){0};
+}
