@@ -34,6 +34,22 @@ struct log_config {
     enum log_format format;
 };
 
+// Where metrics, health and status are served. What is not written is a wish: that it cannot be had is no mistake.
+struct http_config {
+    char *listen; // as written, "127.0.0.1:9432"; NULL: off
+    char *host;   // numeric
+    uint16_t port;
+    bool is_written;
+};
+
+// Where commands are taken.
+#define CONTROL_SOCKET_DEFAULT "/run/pgvigil/control.sock"
+struct control_config {
+    char *socket; // absolute path; NULL: off
+    char *group;  // name or number; NULL: the process's own
+    bool is_written;
+};
+
 struct yaml_node;
 
 struct config {
@@ -41,6 +57,8 @@ struct config {
     struct target_config *targets; // in effective order
     size_t n_targets;
     struct log_config log;
+    struct http_config http;
+    struct control_config control;
     struct yaml_node *tree; // the merged tree with positions, for config_print()
 };
 

@@ -53,7 +53,8 @@ const struct command command_run = {
                    "standard output; outputs.log of the file decides otherwise. SIGHUP reads the\n"
                    "file again; a bad one changes nothing. Without a file (--conninfo) it observes,\n"
                    "unless PGVIGIL_ENFORCE, PGVIGIL_IDLE_TIMEOUT and\n"
-                   "PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT say otherwise.\n",
+                   "PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT say otherwise; PGVIGIL_LISTEN and\n"
+                   "PGVIGIL_CONTROL_SOCKET say where it is reached.\n",
     .options = run_options,
     .n_options = ARRAY_SIZE(run_options),
     .fn = run_run,

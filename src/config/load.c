@@ -26,6 +26,10 @@ struct config *config_free(struct config *config) {
             free(config->targets[i].password_file);
         }
         free(config->targets);
+        free(config->http.listen);
+        free(config->http.host);
+        free(config->control.socket);
+        free(config->control.group);
         yaml_node_free(config->tree);
         free(config);
     }

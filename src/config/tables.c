@@ -409,6 +409,8 @@ static const struct field root_fields[] = {
      .section = &limits_section,
      .help = "How much may be ended, for each server."},
     {.name = "outputs", .type = FIELD_SECTION, .section = &outputs_section, .help = "What is said, and how."},
+    {.name = "http", .type = FIELD_SECTION, .section = &tables_http, .help = "What may be asked over the network."},
+    {.name = "control", .type = FIELD_SECTION, .section = &tables_control, .help = "Who may give commands, and where."},
 };
 
 const struct section tables_root = {

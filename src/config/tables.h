@@ -10,6 +10,9 @@ extern const struct section tables_root;
 extern const struct section tables_timeout;
 extern const struct section tables_quota;
 extern const struct section tables_alarm;
+// Where we are to be reached; tables_service.c.
+extern const struct section tables_http;
+extern const struct section tables_control;
 
 #define TABLES_MAX_SESSIONS 262143 // PostgreSQL's own limit of backends
 
@@ -36,6 +39,10 @@ int keys_parse_builtin(struct binder *binder, const struct field *field, const s
                        const struct path *path, void *member); // struct protect
 int keys_parse_selector(struct binder *binder, const struct field *field, const struct yaml_node *node,
                         const struct path *path, void *member); // struct selector *
+int keys_parse_listen(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                      const struct path *path, void *member); // struct http_config
+int keys_parse_socket(struct binder *binder, const struct field *field, const struct yaml_node *node,
+                      const struct path *path, void *member); // struct control_config
 int keys_parse_app_selector(struct binder *binder, const struct field *field, const struct yaml_node *node,
                             const struct path *path, void *member); // the same, without `app`
 

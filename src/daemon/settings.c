@@ -13,6 +13,8 @@
 #define SETTINGS_ENFORCE_VARIABLE "PGVIGIL_ENFORCE"
 #define SETTINGS_IDLE_VARIABLE "PGVIGIL_IDLE_TIMEOUT"
 #define SETTINGS_IDLE_IN_TRANSACTION_VARIABLE "PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT"
+#define SETTINGS_LISTEN_VARIABLE "PGVIGIL_LISTEN"
+#define SETTINGS_SOCKET_VARIABLE "PGVIGIL_CONTROL_SOCKET"
 // What the one server is called when no file names it.
 #define SETTINGS_TARGET "postgres"
 
@@ -88,6 +90,8 @@ static const struct settings_entry {
     {SETTINGS_ENFORCE_VARIABLE, "enforce: " VALUE_OF(SETTINGS_ENFORCE_VARIABLE) "\n"},
     {SETTINGS_CONNINFO_VARIABLE,
      "targets:\n  " SETTINGS_TARGET ":\n    conninfo: " VALUE_OF(SETTINGS_CONNINFO_VARIABLE) "\n"},
+    {SETTINGS_LISTEN_VARIABLE, "http:\n  listen: " VALUE_OF(SETTINGS_LISTEN_VARIABLE) "\n"},
+    {SETTINGS_SOCKET_VARIABLE, "control:\n  socket: " VALUE_OF(SETTINGS_SOCKET_VARIABLE) "\n"},
     {NULL, "timeouts:\n"},
     {SETTINGS_IDLE_VARIABLE, "  idle:\n    state: idle\n    after: " VALUE_OF(SETTINGS_IDLE_VARIABLE) "\n"},
     {SETTINGS_IDLE_IN_TRANSACTION_VARIABLE, "  idle-in-transaction:\n    state: idle in transaction\n"
@@ -104,8 +108,13 @@ static const char *settings_lookup(const char *name, void *userdata) {
 }
 
 static bool settings_has_variables(void) {
-    return settings_lookup(SETTINGS_ENFORCE_VARIABLE, NULL) || settings_lookup(SETTINGS_IDLE_VARIABLE, NULL) ||
-           settings_lookup(SETTINGS_IDLE_IN_TRANSACTION_VARIABLE, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(settings_entries); i++) {
+        const char *variable = settings_entries[i].variable;
+        if (variable && strcmp(variable, SETTINGS_CONNINFO_VARIABLE) != 0 && settings_lookup(variable, NULL)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 // Which variable the line of that number, of the text that stands for a file, is about; NULL: none.

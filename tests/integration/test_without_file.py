@@ -12,7 +12,14 @@ from pgvtest.clients import Session
 from pgvtest.daemon import command
 
 FILE = "/etc/pgvigil/pgvigil.yaml"
-NAMES = ("PGVIGIL_CONNINFO", "PGVIGIL_IDLE_TIMEOUT", "PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT", "PGVIGIL_ENFORCE")
+NAMES = (
+    "PGVIGIL_CONNINFO",
+    "PGVIGIL_IDLE_TIMEOUT",
+    "PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT",
+    "PGVIGIL_ENFORCE",
+    "PGVIGIL_LISTEN",
+    "PGVIGIL_CONTROL_SOCKET",
+)
 
 pytestmark = pytest.mark.skipif(os.path.exists(FILE), reason=f"{FILE} exists: it would be read")
 
@@ -21,6 +28,7 @@ def environment(**variables):
     """PGVIGIL_ is put before the names; nothing of it comes from outside."""
     clean = {name: value for name, value in os.environ.items() if name not in NAMES}
     clean.pop("JOURNAL_STREAM", None)
+    variables = {"LISTEN": "off", "CONTROL_SOCKET": "off", **variables}
     return {**clean, **{f"PGVIGIL_{name}": value for name, value in variables.items()}}
 
 
@@ -99,6 +107,8 @@ def test_empty_variables_are_none(server, tmp_path):
         ("IDLE_TIMEOUT", "-1s", "PGVIGIL_IDLE_TIMEOUT"),
         ("IDLE_IN_TRANSACTION_TIMEOUT", "soon", "PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT"),
         ("ENFORCE", "certainly", "PGVIGIL_ENFORCE"),
+        ("LISTEN", "9432", "is not an address and a port"),
+        ("CONTROL_SOCKET", "control.sock", "is not the absolute path"),
         ("ENFORCE", "true\ntargets: {}", "PGVIGIL_ENFORCE"),
         ("CONNINFO", "host=127.0.0.1 frob=1", "PGVIGIL_CONNINFO"),
     ],

@@ -131,6 +131,8 @@ static void unset_rules(void) {
     unsetenv("PGVIGIL_ENFORCE");
     unsetenv("PGVIGIL_IDLE_TIMEOUT");
     unsetenv("PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT");
+    unsetenv("PGVIGIL_LISTEN");
+    unsetenv("PGVIGIL_CONTROL_SOCKET");
 }
 
 static void takes_rules_from_the_environment(void) {
@@ -171,6 +173,30 @@ static void takes_one_rule_alone(void) {
     CHECK(!settings->config->policy->enforce);
     CHECK_EQ(settings->config->policy->n_timeouts, 1);
     CHECK_STR(settings->config->policy->timeouts[0].name, "idle-in-transaction");
+    unset_rules();
+}
+
+static void takes_addresses_from_the_environment(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    setenv("PGVIGIL_LISTEN", "[::]:9000", 1);
+    CHECK_EQ(load(&(struct settings_options){.conninfo = "host=/tmp"}, &diags, &settings, &text), 0);
+    CHECK_STR(settings->config->http.host, "::");
+    CHECK_EQ(settings->config->http.port, 9000);
+    CHECK(settings->config->http.is_written && !settings->config->control.is_written);
+    CHECK_STR(settings->config->control.socket, CONTROL_SOCKET_DEFAULT);
+    settings = settings_free(settings);
+    setenv("PGVIGIL_LISTEN", "off", 1);
+    setenv("PGVIGIL_CONTROL_SOCKET", "/tmp/x", 1);
+    CHECK_EQ(load(&(struct settings_options){.conninfo = "host=/tmp"}, &diags, &settings, &text), 0);
+    CHECK_STR(settings->config->http.listen, NULL);
+    CHECK_STR(settings->config->control.socket, "/tmp/x");
+    settings = settings_free(settings);
+    setenv("PGVIGIL_LISTEN", "all", 1);
+    CHECK_EQ(load(&(struct settings_options){.conninfo = "host=/tmp"}, &diags, &settings, &text), -EINVAL);
+    CHECK_CONTAINS(strbuf_str(&text), "PGVIGIL_LISTEN: error: http.listen: ");
     unset_rules();
 }
 
@@ -227,5 +253,6 @@ CHECK_MAIN({"reads_the_file", reads_the_file}, {"observe_wins", observe_wins},
            {"falls_back_to_the_environment", falls_back_to_the_environment}, {"needs_something", needs_something},
            {"takes_rules_from_the_environment", takes_rules_from_the_environment},
            {"takes_one_rule_alone", takes_one_rule_alone},
+           {"takes_addresses_from_the_environment", takes_addresses_from_the_environment},
            {"variables_do_not_add_to_a_file", variables_do_not_add_to_a_file},
            {"mistakes_name_the_variable", mistakes_name_the_variable}, {"tells_a_missing_file", tells_a_missing_file})

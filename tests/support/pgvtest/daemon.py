@@ -35,7 +35,8 @@ def rule(after="1s", state="idle", **more):
 
 
 def write_config(directory, content):
-    """JSON is YAML, and needs no other module."""
+    """JSON is YAML, and needs no other module. Nothing listens unless the test wants it: daemons run side by side."""
+    content = {"http": {"listen": "off"}, "control": {"socket": "off"}, **content}
     path = os.path.join(directory, "pgvigil.yaml")
     with open(path, "w", encoding="utf-8") as file:
         json.dump(content, file, ensure_ascii=False, indent=1)
