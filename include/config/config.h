@@ -50,6 +50,33 @@ struct control_config {
     bool is_written;
 };
 
+enum webhook_format { WEBHOOK_FORMAT_ALERTMANAGER, WEBHOOK_FORMAT_SLACK, WEBHOOK_FORMAT_JSON };
+const char *webhook_format_to_string(enum webhook_format format);
+
+struct webhook_header {
+    char *name;
+    char *value; // may hold a secret: never printed
+};
+
+// Who is told of alarms by HTTP.
+#define CONFIG_MAX_WEBHOOKS 16
+#define CONFIG_MAX_HEADERS 16
+struct webhook_config {
+    char *name;
+    char *url;      // may hold a secret: never printed; NULL: url_file is set
+    char *url_file; // first line, read at each attempt; NULL: url is set
+    enum webhook_format format;
+    enum severity min_severity; // an alarm below it is not told
+    usec_t timeout;             // of one attempt
+    struct webhook_header *headers;
+    size_t n_headers;
+    char *bearer_token_file; // NULL: none
+    char *ca_file;           // NULL: the certificates that the system trusts
+};
+
+// What a URL of a webhook must look like. NULL: fine, else what is wrong, without quoting it.
+const char *webhook_url_check(const char *url);
+
 struct yaml_node;
 
 struct config {
@@ -59,6 +86,8 @@ struct config {
     struct log_config log;
     struct http_config http;
     struct control_config control;
+    struct webhook_config *webhooks; // in effective order
+    size_t n_webhooks;
     struct yaml_node *tree; // the merged tree with positions, for config_print()
 };
 

@@ -17,6 +17,19 @@
 
 #define CONF_D_MAX_FILES 100
 
+static void load_free_webhook(struct webhook_config *webhook) {
+    free(webhook->name);
+    free(webhook->url);
+    free(webhook->url_file);
+    for (size_t i = 0; i < webhook->n_headers; i++) {
+        free(webhook->headers[i].name);
+        free(webhook->headers[i].value);
+    }
+    free(webhook->headers);
+    free(webhook->bearer_token_file);
+    free(webhook->ca_file);
+}
+
 struct config *config_free(struct config *config) {
     if (config) {
         policy_unref(config->policy);
@@ -30,6 +43,10 @@ struct config *config_free(struct config *config) {
         free(config->http.host);
         free(config->control.socket);
         free(config->control.group);
+        for (size_t i = 0; i < config->n_webhooks; i++) {
+            load_free_webhook(&config->webhooks[i]);
+        }
+        free(config->webhooks);
         yaml_node_free(config->tree);
         free(config);
     }

@@ -159,6 +159,17 @@ static void print_secret(struct strbuf *sb, const struct yaml_node *node) {
     print_comment(sb, &node->at);
 }
 
+// The names are none.
+static void print_secret_map(struct strbuf *sb, const struct yaml_node *map, unsigned depth) {
+    strbuf_add_char(sb, '\n');
+    for (size_t i = 0; i < map->n_pairs; i++) {
+        print_indent(sb, depth + 1);
+        print_text(sb, map->pairs[i].key, true);
+        strbuf_add_char(sb, ':');
+        print_secret(sb, map->pairs[i].value);
+    }
+}
+
 static void print_entries(struct strbuf *sb, const struct field *field, const struct yaml_node *map, unsigned depth) {
     size_t n = map ? map->n_pairs : 0;
     strbuf_add(sb, n == 0 ? " {} # none\n" : "\n");
@@ -199,6 +210,8 @@ static void print_field(struct strbuf *sb, const struct field *field, const stru
         print_section(sb, field->section, node, depth + 1);
     } else if (!node) {
         strbuf_addf(sb, " %s # default\n", field->fallback);
+    } else if (field->secret && node->kind == NODE_MAP) {
+        print_secret_map(sb, node, depth);
     } else if (field->secret) {
         print_secret(sb, node);
     } else {

@@ -11,7 +11,7 @@
 #include "util/escape.h"
 #include "util/strbuf.h"
 
-#define PATH_MAX_NAME 63 
+#define PATH_MAX_NAME 63
 // The first `max` characters of text, in bytes; *ret_cut tells whether there are more. Bytes that are not UTF-8 count
 // as one character each.
 static size_t report_cut(const char *text, size_t max, bool *ret_cut) {

@@ -340,7 +340,8 @@ static int schema_bind_field(struct binder *binder, const struct field *field, v
     const struct yaml_node *node = pair->value;
     struct path path = {.parent = parent, .name = field->name};
     void *member = (char *)base + field->offset;
-    assert(!field->secret || field->type == FIELD_TEXT); // the others quote what they refuse
+    // The others quote what they refuse; a parse() of a secret must not.
+    assert(!field->secret || field->type == FIELD_TEXT || field->type == FIELD_CUSTOM);
     if (node->is_bad) {
         return 0;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 
-// Every key of a pgvigil file: one row each, those of rules and alarms in tables_rules.c. A new key needs a row here,
+// Every key of a pgvigil file: one row each, those of rules and alarms in tables_rules.c, those of
+// webhooks in tables_webhooks.c. A new key needs a row here,
 // an entry in the manual page and in conf/pgvigil.yaml, and a bad case in tests/config.
 
 #include "tables.h"
@@ -358,12 +359,23 @@ static const struct field outputs_fields[] = {
      .max = TABLES_MAX_QUERY_TEXT,
      .zero = "off",
      .help = "How many characters of a victim's query events show; off reads no query text at all."},
+    {.name = "webhooks",
+     .type = FIELD_ENTRIES,
+     .section = &tables_webhook,
+     .help = "Who is told of alarms by HTTP, each under a name of yours."},
 };
+
+static int tables_finish_outputs(struct binder *binder, void *base, const struct yaml_pair *entry,
+                                 const struct path *path) {
+    (void)base;
+    return tables_check_webhooks(binder, entry, path);
+}
 
 static const struct section outputs_section = {
     .fields = outputs_fields,
     .n_fields = ARRAY_SIZE(outputs_fields),
     .open = tables_open_policy,
+    .finish = tables_finish_outputs,
 };
 
 // --- the file --------------------------------------------------------------------------------------------------------

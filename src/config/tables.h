@@ -13,6 +13,9 @@ extern const struct section tables_alarm;
 // Where we are to be reached; tables_service.c.
 extern const struct section tables_http;
 extern const struct section tables_control;
+// Of outputs.webhooks, one entry each; tables_webhooks.c.
+extern const struct section tables_webhook;
+int tables_check_webhooks(struct binder *binder, const struct yaml_pair *outputs, const struct path *path);
 
 #define TABLES_MAX_SESSIONS 262143 // PostgreSQL's own limit of backends
 

@@ -561,6 +561,50 @@ static void out_of_memory(void) {
     free(file);
 }
 
+static int sweep_webhooks(void *userdata) {
+    static const char text[] =
+        TARGETS "outputs: { webhooks: {\n"
+                "  a: { url: 'https://x', format: json, headers: { X-A: b, X-C: d }, ca_file: /ca },\n"
+                "  b: { url_file: /u, format: slack, bearer_token_file: /t } } }\n";
+    struct diag_list list = {0};
+    struct config *config = NULL;
+    (void)userdata;
+    int r = config_load_buffer("x.yaml", text, strlen(text), lookup, NULL, &list, &config);
+    config_free(config);
+    diag_list_deinit(&list);
+    return r;
+}
+
+static void webhooks(void) {
+    CLEANUP(config_freep)
+    struct config *config = load(TARGETS "outputs: { webhooks: {\n"
+                                         "  a: { url: 'https://${USER}', format: slack, min_severity: critical,\n"
+                                         "    timeout: 2s, headers: { X-A: b, X-C: '${USER}' }, ca_file: /ca },\n"
+                                         "  b: { url_file: /u, format: json, bearer_token_file: /t } } }\n");
+    CHECK_EQ(config->n_webhooks, 2);
+    const struct webhook_config *a = &config->webhooks[0], *b = &config->webhooks[1];
+    CHECK_STR(a->name, "a");
+    CHECK_STR(a->url, "https://pgvigil");
+    CHECK_NULL(a->url_file);
+    CHECK_EQ(a->format, WEBHOOK_FORMAT_SLACK);
+    CHECK_EQ(a->min_severity, SEVERITY_CRITICAL);
+    CHECK_EQ(a->timeout, 2 * USEC_PER_SEC);
+    CHECK_EQ(a->n_headers, 2);
+    CHECK_STR(a->headers[0].name, "X-A");
+    CHECK_STR(a->headers[0].value, "b");
+    CHECK_STR(a->headers[1].value, "pgvigil");
+    CHECK_STR(a->ca_file, "/ca");
+    CHECK_NULL(a->bearer_token_file);
+    CHECK_STR(b->url_file, "/u");
+    CHECK_NULL(b->url);
+    CHECK_EQ(b->format, WEBHOOK_FORMAT_JSON);
+    CHECK_EQ(b->min_severity, SEVERITY_WARNING);
+    CHECK_EQ(b->timeout, 10 * USEC_PER_SEC);
+    CHECK_STR(b->bearer_token_file, "/t");
+    clean_up();
+    oom_sweep(sweep_webhooks, NULL);
+}
+
 // libyaml's own allocations, which the sweep above does not reach.
 static void out_of_memory_in_libyaml(void) {
     static const char text[] = TARGETS "apps: { w: { match: &m { user: [ \"a\", 'b', c ] } }, v: { match: *m } }\n";
@@ -589,4 +633,4 @@ CHECK_MAIN({"values", values}, {"rules", rules}, {"selectors", selectors}, {"def
            {"limit_nesting", limit_nesting}, {"limit_size", limit_size}, {"limit_aliases", limit_aliases},
            {"limit_variables", limit_variables}, {"limit_diagnostics", limit_diagnostics},
            {"unreadable_files", unreadable_files}, {"no_permission", no_permission}, {"out_of_memory", out_of_memory},
-           {"out_of_memory_in_libyaml", out_of_memory_in_libyaml}, {"finish", finish})
+           {"out_of_memory_in_libyaml", out_of_memory_in_libyaml}, {"webhooks", webhooks}, {"finish", finish})

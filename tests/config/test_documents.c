@@ -54,8 +54,9 @@ static void check_table(const struct section *section, unsigned depth) {
         CHECK(field->type != FIELD_TEXT || field->example);
         CHECK_EQ(field->word != NULL, field->n_words > 0);
         if (field->section) {
-            CHECK(depth == 0 || field->type == FIELD_SECTION);
-            CHECK_EQ(field->section->open == NULL, depth > 1 || (depth == 1 && strcmp(field->name, "log") != 0));
+            bool is_of_outputs = strcmp(field->name, "log") == 0 || strcmp(field->name, "webhooks") == 0;
+            CHECK(depth == 0 || field->type == FIELD_SECTION || is_of_outputs);
+            CHECK_EQ(field->section->open == NULL, depth > 1 || (depth == 1 && !is_of_outputs));
             check_table(field->section, depth + 1);
         }
     }
@@ -126,6 +127,21 @@ static void check_documented(const struct section *section, const struct maps *m
     }
 }
 
+// The text with its comments from the one that says "webhooks:" on made lines of the file: whom it would tell exists
+// nowhere, so that the file cannot hold them itself.
+static char *with_webhooks(const char *text) {
+    CLEANUP(strbuf_deinit) struct strbuf sb = STRBUF_EMPTY;
+    const char *from = strstr(text, "  # webhooks:\n");
+    CHECK_NOT_NULL(from);
+    strbuf_add_bytes(&sb, text, (size_t)(from - text));
+    for (; strncmp(from, "  # ", 4) == 0; from = strchr(from, '\n') + 1) {
+        strbuf_add(&sb, "  ");
+        strbuf_add_bytes(&sb, from + 4, strcspn(from + 4, "\n") + 1);
+    }
+    strbuf_add(&sb, from);
+    return strbuf_take(&sb);
+}
+
 // conf/pgvigil.yaml: every key, with its default where it has one, and what it sets outside of entries are the
 // defaults.
 static void example(void) {
@@ -133,8 +149,12 @@ static void example(void) {
     CLEANUP(config_freep) struct config *config = load(text);
     CHECK_CONTAINS(text, "# password_file:");
     CHECK_CONTAINS(text, "# group:");
-    struct maps root = {.items = {config->tree}, .n = 1};
+    CLEANUP(freep) char *whole = with_webhooks(text);
+    CLEANUP(config_freep) struct config *documented = load(whole);
+    struct maps root = {.items = {documented->tree}, .n = 1};
     check_documented(&tables_root, &root);
+    CHECK_EQ(config->n_webhooks, 0);
+    CHECK_EQ(documented->n_webhooks, 2);
     CLEANUP(config_freep)
     struct config *bare = load(TARGETS "timeouts: { t: { state: idle, after: 1s } }\n"
                                        "quotas: { q: { max: 1 } }\n"
