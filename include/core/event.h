@@ -28,6 +28,7 @@ enum event_kind {
     EVENT_LEADERSHIP,
     EVENT_CLOCK_JUMP,
     EVENT_RECORDS_DROPPED,
+    EVENT_NOTIFICATION_FAILED,
     N_EVENT_KINDS_,
 };
 #define N_EVENT_KINDS ((unsigned)N_EVENT_KINDS_)
@@ -47,7 +48,8 @@ bool event_level_from_string(const char *s, enum event_level *ret);
 
 #define EVENT_NUMBER_NONE INT64_MIN
 
-#define EVENT_REASON_PRESSURE "pressure" // a decision of a `when: usage` rule: the message tells the usage
+#define EVENT_REASON_DELIVERED "delivered" // EVENT_NOTIFICATION_FAILED: it works again
+#define EVENT_REASON_PRESSURE "pressure"   // a decision of a `when: usage` rule: the message tells the usage
 
 struct event {
     enum event_kind kind;
@@ -83,6 +85,7 @@ struct event {
     int64_t allowed;     // quotas: sessions that it may hold
     int64_t n_blocked;   // sessions that the session holds up; EVENT_NUMBER_NONE: none
     const char *blocked; // their pids, "4711, 4712 and 3 more"; NULL: none
+    const char *output;  // EVENT_NOTIFICATION_FAILED: the webhook; NULL: none
     int64_t count;       // how many (repeats, drops, sessions held back); EVENT_NUMBER_NONE: none
 };
 
@@ -95,7 +98,7 @@ void event_render(const struct event *event, struct strbuf *sb);
 // The event as named fields, one table for the journal (upper case, PGVIGIL_ in front) and JSON (as they are):
 // event, target, rule, action, outcome, reason, pid, backend_start, app, user, database, application_name, client,
 // state, age_usec, limit_usec, took_usec, used, usable, count, alarm, severity, group, metric, value, threshold,
-// holders, held, allowed, n_blocked, blocked, sqlstate, observe, detail, hint, query.
+// holders, held, allowed, n_blocked, blocked, output, sqlstate, observe, detail, hint, query.
 enum event_field {
     EVENT_FIELD_EVENT,
     EVENT_FIELD_TARGET,
@@ -128,6 +131,7 @@ enum event_field {
     EVENT_FIELD_ALLOWED,
     EVENT_FIELD_N_BLOCKED,
     EVENT_FIELD_BLOCKED,
+    EVENT_FIELD_OUTPUT,
     EVENT_FIELD_SQLSTATE,
     EVENT_FIELD_OBSERVE,
     EVENT_FIELD_DETAIL,

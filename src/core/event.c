@@ -28,6 +28,7 @@ static const char *const event_kind_names[] = {
     [EVENT_LEADERSHIP] = "leadership",
     [EVENT_CLOCK_JUMP] = "clock_jump",
     [EVENT_RECORDS_DROPPED] = "records_dropped",
+    [EVENT_NOTIFICATION_FAILED] = "notification_failed",
 };
 static_assert(ARRAY_SIZE(event_kind_names) == N_EVENT_KINDS, "one name for each kind");
 
@@ -379,6 +380,13 @@ static void event_render_records_dropped(const struct event *event, struct strbu
     event_add_hint(event, sb);
 }
 
+static void event_render_notification(const struct event *event, struct strbuf *sb) {
+    bool delivered = event->reason && strcmp(event->reason, EVENT_REASON_DELIVERED) == 0;
+    strbuf_add(sb, delivered ? "notifying " : "cannot notify ");
+    event_add(sb, "", event->output ? event->output : "a webhook", delivered ? " again" : "");
+    event_render_state(event, "", sb);
+}
+
 // In the words of a message: "usage 93% > 90%", "longest idle 700s > 600s".
 static const char *const event_metric_words[] = {
     [METRIC_USAGE] = "usage",
@@ -509,6 +517,9 @@ void event_render(const struct event *event, struct strbuf *sb) {
         break;
     case EVENT_RECORDS_DROPPED:
         event_render_records_dropped(event, sb);
+        break;
+    case EVENT_NOTIFICATION_FAILED:
+        event_render_notification(event, sb);
         break;
     case N_EVENT_KINDS_:
         break;

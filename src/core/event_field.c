@@ -38,6 +38,7 @@ static const char *const event_field_names[] = {
     [EVENT_FIELD_ALLOWED] = "allowed",
     [EVENT_FIELD_N_BLOCKED] = "n_blocked",
     [EVENT_FIELD_BLOCKED] = "blocked",
+    [EVENT_FIELD_OUTPUT] = "output",
     [EVENT_FIELD_SQLSTATE] = "sqlstate",
     [EVENT_FIELD_OBSERVE] = "observe",
     [EVENT_FIELD_DETAIL] = "detail",
@@ -185,6 +186,9 @@ void event_get(const struct event *event, enum event_field field, struct event_v
         break;
     case EVENT_FIELD_BLOCKED:
         event_value_string(ret, event->blocked);
+        break;
+    case EVENT_FIELD_OUTPUT:
+        event_value_string(ret, event->output);
         break;
     case EVENT_FIELD_SQLSTATE:
         event_value_string(ret, event->sqlstate);

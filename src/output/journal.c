@@ -27,6 +27,7 @@ static const char *const journal_message_ids[] = {
     [EVENT_LEADERSHIP] = "185da41000c54a019516f9ba5de51533",
     [EVENT_CLOCK_JUMP] = "f40056a2fafe47eebe18c78a1964919c",
     [EVENT_RECORDS_DROPPED] = "747f7b7c826c47d79f787de102eb5e28",
+    [EVENT_NOTIFICATION_FAILED] = "017629e0acd54e97a03837a3d2b0cf0e",
 };
 static_assert(ARRAY_SIZE(journal_message_ids) == N_EVENT_KINDS, "one MESSAGE_ID a kind");
 

@@ -75,6 +75,7 @@ static const char *came_name(const struct event *event, bool is_intent) {
     case EVENT_LOCKED_OUT:
     case EVENT_SELF_CHECK:
     case EVENT_RECORDS_DROPPED:
+    case EVENT_NOTIFICATION_FAILED:
     case N_EVENT_KINDS_:
         break;
     }

@@ -54,5 +54,6 @@ static inline struct event sample_event(const struct session_row *session) {
     event.allowed = 30;
     event.n_blocked = 2;
     event.blocked = "4712, 4713";
+    event.output = "oncall";
     return event;
 }

@@ -292,6 +292,7 @@ static void states(void) {
         {EVENT_LEADERSHIP, "leadership"},
         {EVENT_CLOCK_JUMP, "the server's clock stepped"},
         {EVENT_RECORDS_DROPPED, "dropped log records"},
+        {EVENT_NOTIFICATION_FAILED, "cannot notify a webhook"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct event event = event_make(cases[i].kind, EVENT_INFO, NULL);
@@ -324,6 +325,18 @@ static void numbers(void) {
     check_message(&event, "dropped 12 log records");
     event.count = 1;
     check_message(&event, "dropped 1 log record");
+    event = event_make(EVENT_NOTIFICATION_FAILED, EVENT_ERROR, NULL);
+    event.output = "oncall\n";
+    event.reason = "server_error";
+    check_message(&event, "cannot notify oncall\\n: server_error");
+    event.detail = "HTTP status 500";
+    event.count = 3;
+    check_message(&event, "cannot notify oncall\\n: HTTP status 500 (3 times)");
+    event = event_make(EVENT_NOTIFICATION_FAILED, EVENT_NOTICE, NULL);
+    event.output = "oncall";
+    event.reason = EVENT_REASON_DELIVERED;
+    event.detail = "after 3 failures";
+    check_message(&event, "notifying oncall again: after 3 failures");
 }
 
 // An event with every string set to s, of each kind and outcome.
@@ -332,7 +345,7 @@ static void each_event_with(const char *s, void (*fn)(const struct event *event)
     row.application_name = row.user = row.database = row.query = s;
     struct event event = about_worker(EVENT_START);
     event.target = event.rule = event.reason = event.detail = event.hint = event.sqlstate = event.app = s;
-    event.alarm = event.group = event.holders = event.blocked = s;
+    event.alarm = event.group = event.holders = event.blocked = event.output = s;
     event.has_metric = true;
     event.session = &row;
     event.count = event.held = event.allowed = event.n_blocked = event.value = event.threshold = event.used =
@@ -447,16 +460,16 @@ static void missing_parts(void) {
 
 static void names(void) {
     static const char *const fields[] = {
-        "event",   "target",        "rule",     "action",     "outcome",   "reason",
-        "pid",     "backend_start", "app",      "user",       "database",  "application_name",
-        "client",  "state",         "age_usec", "limit_usec", "took_usec", "used",
-        "usable",  "count",         "alarm",    "severity",   "group",     "metric",
-        "value",   "threshold",     "holders",  "held",       "allowed",   "n_blocked",
-        "blocked", "sqlstate",      "observe",  "detail",     "hint",      "query"};
-    static const char *const kinds[] = {"start",     "stop",        "config_loaded", "config_rejected",
-                                        "target_up", "target_down", "locked_out",    "self_check",
-                                        "decision",  "outcome",     "held_back",     "alarm",
-                                        "breaker",   "leadership",  "clock_jump",    "records_dropped"};
+        "event",         "target",     "rule",      "action",   "outcome",          "reason",  "pid",
+        "backend_start", "app",        "user",      "database", "application_name", "client",  "state",
+        "age_usec",      "limit_usec", "took_usec", "used",     "usable",           "count",   "alarm",
+        "severity",      "group",      "metric",    "value",    "threshold",        "holders", "held",
+        "allowed",       "n_blocked",  "blocked",   "output",   "sqlstate",         "observe", "detail",
+        "hint",          "query"};
+    static const char *const kinds[] = {
+        "start",      "stop",       "config_loaded", "config_rejected", "target_up",          "target_down",
+        "locked_out", "self_check", "decision",      "outcome",         "held_back",          "alarm",
+        "breaker",    "leadership", "clock_jump",    "records_dropped", "notification_failed"};
     static const char *const levels[] = {"error", "warning", "notice", "info", "debug"};
     CHECK_EQ(ARRAY_SIZE(fields), N_EVENT_FIELDS);
     CHECK_EQ(ARRAY_SIZE(kinds), N_EVENT_KINDS);
@@ -534,6 +547,7 @@ static void fields(void) {
     event.allowed = 30;
     event.n_blocked = 1;
     event.blocked = "4712";
+    event.output = "oncall";
     check_field(&event, EVENT_FIELD_ALARM, "slots", 0);
     check_field(&event, EVENT_FIELD_SEVERITY, "critical", 0);
     check_field(&event, EVENT_FIELD_GROUP, "g", 0);
@@ -545,6 +559,7 @@ static void fields(void) {
     check_field(&event, EVENT_FIELD_ALLOWED, NULL, 30);
     check_field(&event, EVENT_FIELD_N_BLOCKED, NULL, 1);
     check_field(&event, EVENT_FIELD_BLOCKED, "4712", 0);
+    check_field(&event, EVENT_FIELD_OUTPUT, "oncall", 0);
     check_field(&event, EVENT_FIELD_SQLSTATE, "42501", 0);
     check_field(&event, EVENT_FIELD_DETAIL, "d", 0);
     check_field(&event, EVENT_FIELD_HINT, "h", 0);

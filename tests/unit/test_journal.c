@@ -43,6 +43,7 @@ static const char *const all_fields[] = {
     "PGVIGIL_ALLOWED=30",
     "PGVIGIL_N_BLOCKED=2",
     "PGVIGIL_BLOCKED=4712, 4713",
+    "PGVIGIL_OUTPUT=oncall",
     "PGVIGIL_SQLSTATE=42501",
     "PGVIGIL_OBSERVE=false",
     "PGVIGIL_DETAIL=a detail",

@@ -34,7 +34,8 @@ static void every_field_in_order(void) {
         "\"state\":\"idle\",\"age_usec\":912000000,\"limit_usec\":600000000,\"took_usec\":200000,"
         "\"used\":90,\"usable\":97,\"count\":1,\"alarm\":\"slots\",\"severity\":\"warning\",\"group\":\"worker\","
         "\"metric\":\"usage\",\"value\":93,\"threshold\":90,\"holders\":\"worker 41\",\"held\":34,"
-        "\"allowed\":30,\"n_blocked\":2,\"blocked\":\"4712, 4713\",\"sqlstate\":\"42501\",\"observe\":false,"
+        "\"allowed\":30,\"n_blocked\":2,\"blocked\":\"4712, "
+        "4713\",\"output\":\"oncall\",\"sqlstate\":\"42501\",\"observe\":false,"
         "\"detail\":\"a detail\",\"hint\":\"a hint\",\"query\":\"SELECT 1\"}\n");
     check_encoded(&event, strbuf_str(&expected));
 }
