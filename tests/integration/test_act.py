@@ -13,7 +13,7 @@ from pgvtest.daemon import Daemon, config, rule
 from pgvtest.proxy import Proxy
 from pgvtest.server import Postgres
 
-LAG = 0.4  # seconds each way: room to act between a look and the statement that follows from it
+LAG = 0.6  # seconds each way: room to act between a look and the statement that follows from it
 
 
 @pytest.fixture
