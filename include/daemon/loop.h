@@ -24,6 +24,7 @@ usec_t loop_now(const struct loop *loop); // of this wake-up (before the first: 
 // Fires once at `at`, then waits to be set again. USEC_INFINITY: off.
 struct loop_timer *loop_timer_new(struct loop *loop, void (*fn)(void *userdata, usec_t now), void *userdata);
 void loop_timer_set(struct loop_timer *timer, usec_t at);
+usec_t loop_timer_at(const struct loop_timer *timer); // USEC_INFINITY: off, or it has fired
 struct loop_timer *loop_timer_free(struct loop_timer *timer);
 
 // Waits once for an fd and a deadline; disarmed when it fires. `ready`: LOOP_READ | LOOP_WRITE, 0 for the deadline.
@@ -34,6 +35,7 @@ struct loop_timer *loop_timer_free(struct loop_timer *timer);
 struct loop_io *loop_io_new(struct loop *loop, void (*fn)(void *userdata, unsigned ready, usec_t now), void *userdata);
 int loop_io_arm(struct loop_io *io, int fd, unsigned wants, usec_t deadline); // 0 or -errno
 void loop_io_disarm(struct loop_io *io);
+usec_t loop_io_deadline(const struct loop_io *io); // USEC_INFINITY: none, or it is disarmed
 struct loop_io *loop_io_free(struct loop_io *io);
 
 struct loop_signal *loop_signal_new(struct loop *loop, int signo, void (*fn)(void *userdata, usec_t now),

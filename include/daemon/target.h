@@ -62,6 +62,14 @@ void target_retire(struct target *target, usec_t now);
 // Polls now instead of at the next tick (oneshot: to verify what was ended).
 void target_poll_soon(struct target *target, usec_t now);
 
+// It has been polled, or it is known why not: what "ready" means to a service manager.
+bool target_has_verdict(const struct target *target);
+// Its work goes on: see vitals_are_good(). What the service manager's watchdog is fed by.
+bool target_is_alive(const struct target *target, usec_t now);
+// Slots as of the last complete poll; false: it is down.
+bool target_slots(const struct target *target, int64_t *ret_used, int64_t *ret_usable);
+bool target_is_locked_out(const struct target *target); // down, for lack of a slot
+
 const char *target_name(const struct target *target);
 const struct engine *target_engine(const struct target *target);
 // Acts sent and not settled, or waiting to be recorded.

@@ -15,6 +15,7 @@
 #include "daemon/sinks.h"
 #include "daemon/target.h"
 #include "reload.h"
+#include "service.h"
 #include "util/strbuf.h"
 #include "view.h"
 
@@ -31,7 +32,8 @@ struct app_state {
     struct view_source *view;
     struct target **targets; // in the order of the settings
     size_t n_targets;
-    bool has_rejected; // the last reload: the alarm is raised
+    bool has_rejected;       // the last reload: the alarm is raised
+    struct service *service; // what the service manager is told
     struct loop_signal *on_term;
     struct loop_signal *on_int;
     struct loop_signal *on_hup;
@@ -238,13 +240,26 @@ static void app_say_reloaded(struct app_state *app, const struct reload *reload)
     view_source_note_reload(app->view, true);
 }
 
-static struct target_options app_target_options(const struct settings *settings, size_t i) {
+static void app_on_news(void *userdata, struct target *target, enum target_news news, usec_t now) {
+    const struct app_state *app = userdata;
+    (void)target;
+    (void)news;
+    service_check(app->service, now);
+}
+
+static void app_show_targets(const struct app_state *app) {
+    service_set_targets(app->service, app->targets, app->n_targets, !app->settings->config->policy->enforce);
+}
+
+static struct target_options app_target_options(struct app_state *app, const struct settings *settings, size_t i) {
     return (struct target_options){
         .config = &settings->config->targets[i],
         .conninfo = settings->conninfos[i],
         .policy = settings->config->policy,
         .enforce = true, // as far as policy and target say so
         .competes = true,
+        .fn = app_on_news,
+        .userdata = app,
     };
 }
 
@@ -266,7 +281,7 @@ static struct target **app_prepare(struct app_state *app, const struct settings 
     for (size_t i = 0; r == 0 && i < reload->targets.n_items; i++) {
         const struct reload_entry *entry = &reload->targets.items[i];
         if (entry->change == RELOAD_ADDED) {
-            const struct target_options options = app_target_options(settings, entry->index);
+            const struct target_options options = app_target_options(app, settings, entry->index);
             r = target_new(&app->context, &options, &targets[entry->index]);
         }
     }
@@ -296,7 +311,7 @@ static void app_swap_targets(struct app_state *app, struct settings *settings, s
             app->settings->conninfos[entry->before] = settings->conninfos[entry->index];
             settings->conninfos[entry->index] = kept;
         }
-        const struct target_options options = app_target_options(settings, entry->index);
+        const struct target_options options = app_target_options(app, settings, entry->index);
         target_reconfigure(target, &options, entry->change == RELOAD_CHANGED, now);
         targets[entry->index] = target;
     }
@@ -323,6 +338,7 @@ static const char *app_swap(struct app_state *app, struct settings **settings, s
     app->diags = *diags;
     *settings = old;
     *diags = old_diags;
+    app_show_targets(app);
     app_say_reloaded(app, &reload);
     return NULL;
 }
@@ -337,6 +353,7 @@ static void app_on_hup(void *userdata, usec_t now) {
         app_say(app, EVENT_CONFIG_LOADED, EVENT_NOTICE, &detail);
         return;
     }
+    service_reloading(app->service, now);
     // A file that has gone is a mistake, not a reason to go on with something else.
     const struct settings_options options = {.file = app->settings->file, .observe = app->source.observe};
     int r = settings_load(&options, &diags, &settings);
@@ -345,6 +362,7 @@ static void app_on_hup(void *userdata, usec_t now) {
     if (why) {
         app_reject(app, &diags, why);
     }
+    service_reloaded(app->service, why != NULL, clock_monotonic());
 }
 
 // ---- order of life
@@ -368,13 +386,14 @@ static int app_open_context(struct app_state *app, const struct app_options *opt
     if (r < 0) {
         return r;
     }
-    *ret_why = "cannot set up the counters, the resolver and the signals";
+    *ret_why = "cannot set up the counters, the service manager's notification, the resolver and the signals";
     app->view = view_source_new(context->sinks);
+    app->service = service_new(context->loop, context->sinks);
     context->resolver = resolver_new(context->loop);
     app->on_term = loop_signal_new(context->loop, SIGTERM, app_on_term, app);
     app->on_int = loop_signal_new(context->loop, SIGINT, app_on_int, app);
     app->on_hup = loop_signal_new(context->loop, SIGHUP, app_on_hup, app);
-    bool complete = app->view && context->resolver && app->on_term && app->on_int && app->on_hup;
+    bool complete = app->view && app->service && context->resolver && app->on_term && app->on_int && app->on_hup;
     return complete ? 0 : -ENOMEM;
 }
 
@@ -386,13 +405,14 @@ static int app_open_targets(struct app_state *app, const char **ret_why) {
         return -ENOMEM;
     }
     for (size_t i = 0; i < config->n_targets; i++) {
-        const struct target_options options = app_target_options(app->settings, i);
+        const struct target_options options = app_target_options(app, app->settings, i);
         int r = target_new(&app->context, &options, &app->targets[i]);
         if (r < 0) {
             return r;
         }
         app->n_targets++;
     }
+    app_show_targets(app);
     return 0;
 }
 
@@ -401,6 +421,7 @@ static void app_close(struct app_state *app) {
     (void)loop_signal_free(app->on_term);
     (void)loop_signal_free(app->on_int);
     (void)loop_signal_free(app->on_hup);
+    (void)service_free(app->service);
     (void)view_source_free(app->view);
     (void)sinks_free(app->context.sinks);
     (void)resolver_free(app->context.resolver);
@@ -415,8 +436,10 @@ static int app_watch(struct app_state *app) {
     for (size_t i = 0; i < app->n_targets; i++) {
         target_start(app->targets[i], now);
     }
+    service_start(app->service, now);
     int r = loop_run(app->context.loop);
     app_expect_second_signal(app);
+    service_stopping(app->service);
     now = clock_monotonic();
     for (size_t i = 0; i < app->n_targets; i++) {
         target_stop(app->targets[i], now);

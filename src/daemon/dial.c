@@ -254,6 +254,15 @@ void dial_start(struct dial *dial, usec_t now) {
     *at = dial;
 }
 
+usec_t dial_deadline(const struct dial *dial) {
+    usec_t at = loop_timer_at(dial->timer);
+    return dial->state == DIAL_RESOLVING ? MIN(at, dial->deadline) : at;
+}
+
+bool dial_is_queued(const struct dial *dial) {
+    return dial->state == DIAL_WAITING && loop_timer_at(dial->timer) == USEC_INFINITY;
+}
+
 // False: it did not wait in the queue.
 static bool dial_leave_queue(struct dial *dial) {
     for (struct dial **at = &dial->context->waiting; *at; at = &(*at)->next_waiting) {

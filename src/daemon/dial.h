@@ -30,5 +30,9 @@ void dial_configure(struct dial *dial, const struct target_config *config, struc
 
 // Answers once, later, on the loop.
 void dial_start(struct dial *dial, usec_t now);
+// When it goes on by itself at the latest. USEC_INFINITY: it is not under way, or waits for the gate, which those
+// inside leave in time.
+usec_t dial_deadline(const struct dial *dial);
+bool dial_is_queued(const struct dial *dial); // waits for the gate
 // Leaves the gate to the next one, also before the answer, which then does not come. May be called at any time.
 void dial_release(struct dial *dial, usec_t now);

@@ -175,6 +175,10 @@ void loop_timer_set(struct loop_timer *timer, usec_t at) {
     }
 }
 
+usec_t loop_timer_at(const struct loop_timer *timer) {
+    return timer->at;
+}
+
 struct loop_timer *loop_timer_free(struct loop_timer *timer) {
     if (timer) {
         (void)event_del(&timer->event);
@@ -194,6 +198,7 @@ static void loop_io_dispatch(evutil_socket_t fd, short what, void *userdata) {
             return;
         }
     }
+    io->deadline = USEC_INFINITY;
     io->fn(io->userdata, ready, now);
 }
 
@@ -232,6 +237,11 @@ int loop_io_arm(struct loop_io *io, int fd, unsigned wants, usec_t deadline) {
 
 void loop_io_disarm(struct loop_io *io) {
     (void)event_del(&io->event);
+    io->deadline = USEC_INFINITY;
+}
+
+usec_t loop_io_deadline(const struct loop_io *io) {
+    return io->deadline;
 }
 
 struct loop_io *loop_io_free(struct loop_io *io) {

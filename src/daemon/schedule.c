@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "util/macro.h"
+
 usec_t schedule_next_tick(usec_t after, usec_t interval) {
     if (interval == 0 || after == USEC_INFINITY) {
         return after;
@@ -51,4 +53,19 @@ enum outage_verdict outage_add(struct outage *outage, enum outage_stage stage, c
     outage->n_untold = 0;
     outage->told_at = now;
     return is_new ? OUTAGE_EDGE : OUTAGE_REPEAT;
+}
+
+bool vitals_are_good(const struct vitals *vitals, usec_t now) {
+    if (!vitals->is_started) {
+        return true;
+    }
+    if (vitals->awaits_answer && vitals->answer == USEC_INFINITY) {
+        return false;
+    }
+    const usec_t armed[] = {vitals->wake, vitals->look, vitals->record, vitals->dial, vitals->answer};
+    usec_t first = USEC_INFINITY;
+    for (size_t i = 0; i < ARRAY_SIZE(armed); i++) {
+        first = MIN(first, armed[i]);
+    }
+    return first == USEC_INFINITY ? vitals->is_queued : usec_sub(now, first) <= VITALS_LATE;
 }

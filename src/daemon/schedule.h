@@ -60,3 +60,19 @@ enum outage_verdict {
 };
 enum outage_verdict outage_add(struct outage *outage, enum outage_stage stage, const struct pg_error *error, usec_t now,
                                int64_t *ret_count);
+
+// What a target waits for, to tell whether its work goes on. Absolute times; USEC_INFINITY: not armed.
+#define VITALS_LATE (5 * USEC_PER_SEC) // what is overdue by more has been lost, or the loop stands still
+struct vitals {
+    bool is_started;
+    bool is_queued;     // for the gate: those inside have deadlines
+    bool awaits_answer; // the server has been asked something
+    usec_t wake;        // the next try, or the next tick
+    usec_t look;
+    usec_t record;
+    usec_t dial;
+    usec_t answer; // of the server
+};
+// Something is armed that will move it, an answer that is waited for has a deadline, and nothing is overdue. Waiting in
+// back-off is alive: a server that is down is no fault of ours.
+bool vitals_are_good(const struct vitals *vitals, usec_t now);

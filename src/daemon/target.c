@@ -81,6 +81,8 @@ static void target_note_success(struct target *target, const struct scan *scan, 
         target_say_up(target->context->sinks, target_name(target), target->server, scan, &target->outage, now);
     }
     target->is_up = true;
+    target->used = (int64_t)scan->n_rows;
+    target->usable = server_facts_usable(&scan->facts);
     target->outage.active = false;
     target->error = (struct pg_error){.kind = PG_ERROR_NONE};
     backoff_reset(&target->backoff);

@@ -75,6 +75,8 @@ struct target {
     usec_t polled_at;  // the last complete poll; 0: none yet
     uint64_t n_polls[N_POLL_RESULTS_];
     struct histogram poll_durations;
+    int64_t used; // slots, as of the last complete poll
+    int64_t usable;
 
     struct pg_error error;
     struct outage outage;
