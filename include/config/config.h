@@ -97,12 +97,17 @@ DEFINE_CLEANUP(struct config *, config_free)
 // Environment look-up for ${VAR}; NULL result: unset.
 typedef const char *(*config_lookup_fn)(const char *name, void *userdata);
 
+// Judges a connection string, as libpq is not config's: 0; -EINVAL, then *ret_why says what is wrong without quoting a
+// value, and is freed; -ENOMEM.
+typedef int (*config_conninfo_fn)(const char *conninfo, char **ret_why);
+
 struct config_source {
     const char *file; // the main file
     // Files of DIRECTORY-of-file/conf.d/*.yaml are merged over it in name order (C locale); a missing folder is fine.
     bool with_conf_d;
     config_lookup_fn lookup;
     void *lookup_data;
+    config_conninfo_fn check_conninfo; // NULL: connection strings are taken as they are
 };
 
 // Reads, merges, validates. All mistakes go to `diags`. 0 with *ret set when there was no error (warnings allowed);

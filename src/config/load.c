@@ -59,6 +59,7 @@ struct loader {
     struct diag_list *diags;
     config_lookup_fn lookup;
     void *lookup_data;
+    config_conninfo_fn check_conninfo;
     size_t n_errors_before;
     struct yaml_budget budget;
     struct yaml_node *tree; // of the files read so far; NULL: none yet
@@ -73,7 +74,8 @@ static int load_bind(struct loader *loader, struct config **ret) {
         return -ENOMEM;
     }
     config->tree = TAKE_PTR(loader->tree);
-    struct binder binder = {.diags = diags, .config = config, .root = config->tree};
+    struct binder binder = {
+        .diags = diags, .config = config, .root = config->tree, .check_conninfo = loader->check_conninfo};
     int r = schema_bind(&binder, &tables_root);
     if (r < 0) {
         return r;
@@ -279,6 +281,7 @@ int config_load(const struct config_source *source, struct diag_list *diags, str
         .diags = diags,
         .lookup = source->lookup,
         .lookup_data = source->lookup_data,
+        .check_conninfo = source->check_conninfo,
         .n_errors_before = diags->n_errors,
     };
     int r = load_file(&loader, source->file);

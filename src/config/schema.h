@@ -19,8 +19,9 @@ struct strbuf;
 // One run.
 struct binder {
     struct diag_list *diags;
-    struct config *config;        // being filled
-    const struct yaml_node *root; // the whole tree, for references between sections
+    struct config *config;             // being filled
+    const struct yaml_node *root;      // the whole tree, for references between sections
+    config_conninfo_fn check_conninfo; // NULL: none
 };
 
 enum field_type {

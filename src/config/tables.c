@@ -54,11 +54,26 @@ static void *tables_open_target(struct config *config, const char *name) {
     return target;
 }
 
+static int tables_check_conninfo(struct binder *binder, const struct target_config *target, const struct path *path) {
+    CLEANUP(freep) char *why = NULL;
+    int r = binder->check_conninfo && target->conninfo ? binder->check_conninfo(target->conninfo, &why) : 0;
+    if (r == -EINVAL) {
+        struct path conninfo_path = {.parent = path, .name = "conninfo"};
+        report_error(binder->diags, target->conninfo_at, &conninfo_path, "%s", why);
+        r = 0;
+    }
+    return r;
+}
+
 static int tables_finish_target(struct binder *binder, void *base, const struct yaml_pair *entry,
                                 const struct path *path) {
     struct target_config *target = base;
     const struct yaml_pair *conninfo = yaml_node_find(entry->value, "conninfo");
     target->conninfo_at = conninfo ? conninfo->value->at : entry->key_at;
+    int r = tables_check_conninfo(binder, target, path);
+    if (r < 0) {
+        return r;
+    }
     if (target->password_file && target->password_file[0] != '/') {
         const struct yaml_pair *pair = yaml_node_find(entry->value, "password_file");
         struct path pair_path = {.parent = path, .name = pair->key};

@@ -37,6 +37,11 @@ static const char *settings_getenv(const char *name, void *userdata) {
     return getenv(name);
 }
 
+static int settings_check_conninfo(const char *conninfo, char **ret_why) {
+    CLEANUP(conninfo_freep) struct conninfo *parsed = NULL;
+    return conninfo_parse(conninfo, &parsed, ret_why);
+}
+
 // The file to read, or NULL: the built-in defaults with *ret_conninfo, or nothing at all when that is NULL too.
 static const char *settings_choose(const struct settings_options *options, const char **ret_conninfo) {
     *ret_conninfo = options->conninfo;
@@ -200,7 +205,8 @@ int settings_load(const struct settings_options *options, struct diag_list *diag
         return -ENOMEM;
     }
     if (file) {
-        const struct config_source source = {.file = file, .with_conf_d = true, .lookup = settings_getenv};
+        const struct config_source source = {
+            .file = file, .with_conf_d = true, .lookup = settings_getenv, .check_conninfo = settings_check_conninfo};
         settings->file = strdup(file);
         r = settings->file ? config_load(&source, diags, &settings->config) : -ENOMEM;
     } else if (conninfo && settings_has_variables()) {

@@ -74,6 +74,18 @@ static void reports_conninfos_where_they_stand(void) {
     CHECK_LACKS(strbuf_str(&text), "s3cret");
 }
 
+static void reports_conninfos_beside_other_mistakes(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    write_file("targets:\n  a: { conninfo: host=/tmp prot=5432 }\ntimeouts:\n  idle: { state: idle, after: 10 }\n");
+    CHECK_EQ(load(&(struct settings_options){.file = file}, &diags, &settings, &text), -EINVAL);
+    CHECK_EQ(diags.n_errors, 2);
+    CHECK_CONTAINS(strbuf_str(&text), ":2:18: error: targets.a.conninfo: ");
+    CHECK_CONTAINS(strbuf_str(&text), ":4:31: error: timeouts.idle.after: ");
+}
+
 static void takes_a_conninfo_alone(void) {
     CLEANUP(diag_list_deinit) struct diag_list diags = {0};
     CLEANUP(settings_freep) struct settings *settings = NULL;
@@ -249,6 +261,7 @@ static void tells_a_missing_file(void) {
 
 CHECK_MAIN({"reads_the_file", reads_the_file}, {"observe_wins", observe_wins},
            {"reports_conninfos_where_they_stand", reports_conninfos_where_they_stand},
+           {"reports_conninfos_beside_other_mistakes", reports_conninfos_beside_other_mistakes},
            {"takes_a_conninfo_alone", takes_a_conninfo_alone}, {"checks_a_conninfo_alone", checks_a_conninfo_alone},
            {"falls_back_to_the_environment", falls_back_to_the_environment}, {"needs_something", needs_something},
            {"takes_rules_from_the_environment", takes_rules_from_the_environment},
