@@ -44,6 +44,8 @@ enum condition {
 };
 #define N_CONDITIONS ((unsigned)N_CONDITIONS_)
 const char *condition_to_string(enum condition condition); // "locked_out", ...
+// Always-on alarms of a target, those that the engine sees by itself first. NULL: there are no more.
+const char *engine_alarm_name(size_t i);
 
 enum engine_input_kind {
     ENGINE_INPUT_SCAN,       // what a poll or a look brought

@@ -49,6 +49,8 @@ struct tally *tally_free(struct tally *tally); // NULL-safe, returns NULL
 DEFINE_CLEANUP(struct tally *, tally_free)
 
 void tally_count(struct tally *tally, const struct event *event);
+// A target with that rule: its counters show from now on, with 0, so that their first step is seen as one.
+void tally_expect(struct tally *tally, const char *target, const char *rule, enum action action);
 // An output of `outputs.webhooks` has sent (or could not send, or had to drop) so many.
 void tally_count_notification(struct tally *tally, const char *output, const char *result, uint64_t n);
 

@@ -10,6 +10,7 @@
 
 #include "core/event.h"
 #include "core/histogram.h"
+#include "core/policy.h"
 #include "core/summary.h"
 #include "core/tally.h"
 #include "output/ring.h"
@@ -56,8 +57,8 @@ struct view_target {
 
 // The cost of ourselves. -1: not known.
 struct view_process {
-    double cpu_seconds;
-    double start_time_seconds; // since 1970
+    int64_t cpu_usec;
+    usec_t started_realtime;
     int64_t resident_bytes;
     int64_t virtual_bytes;
     int64_t open_fds;
@@ -66,13 +67,10 @@ struct view_process {
 
 struct view_config {
     const char *file; // NULL: none
+    const struct policy *policy;
     usec_t loaded_realtime;
     bool last_reload_ok;         // true before the first one
     usec_t last_reload_realtime; // 0: none yet
-    bool enforce;                // the master switch
-    size_t n_apps;
-    size_t n_rules;
-    size_t n_alarms;
 };
 
 struct view {

@@ -3,6 +3,7 @@
 
 // Text that strangers wrote, made safe for one line of a journal or a terminal.
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct strbuf;
@@ -21,3 +22,6 @@ void escape_to_utf8(struct strbuf *sb, const char *s);
 
 // Length of the valid UTF-8 sequence at s (1 to 4), 0 when there is none; *ret_code is its code point.
 size_t utf8_decode(const char *s, size_t n, unsigned *ret_code);
+
+// A character that shows itself: no control, and nothing that hides its neighbours or moves them.
+bool escape_is_plain(unsigned code);

@@ -38,6 +38,10 @@ const char *condition_to_string(enum condition condition) {
     return alarm_fixed[ALARM_CONDITION(condition)].name;
 }
 
+const char *engine_alarm_name(size_t i) {
+    return i < ALARM_N_FIXED ? alarm_fixed[i].name : NULL;
+}
+
 // --- Groups --------------------------------------------------------------------------------------------------------
 
 static void alarm_group_free(struct interner *interner, struct alarm_group *group) {

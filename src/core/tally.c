@@ -265,6 +265,14 @@ void tally_count(struct tally *tally, const struct event *event) {
     }
 }
 
+void tally_expect(struct tally *tally, const char *target, const char *rule, enum action action) {
+    const char *acts[] = {target, rule, action_to_string(action)};
+    const char *would[] = {target, rule, held_reason_to_string(HELD_OBSERVE)};
+    tally_add(tally, TALLY_DECISIONS, acts, 0);
+    tally_add(tally, TALLY_HELD_BACK, would, 0);
+    (void)tally_find_death(tally, target);
+}
+
 void tally_count_notification(struct tally *tally, const char *output, const char *result, uint64_t n) {
     const char *values[] = {output, result};
     tally_add(tally, TALLY_NOTIFICATIONS, values, n);

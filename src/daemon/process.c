@@ -14,12 +14,12 @@
 
 #define PROCESS_STATM_MAX 4096 // bytes
 
-static double process_cpu_seconds(void) {
+static int64_t process_cpu_usec(void) {
     struct timespec ts;
     if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts) < 0) {
         return -1;
     }
-    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+    return (int64_t)ts.tv_sec * (int64_t)USEC_PER_SEC + ts.tv_nsec / 1000;
 }
 
 static void process_read_memory(struct view_process *ret) {
@@ -49,8 +49,7 @@ static int64_t process_n_fds(void) {
 
 void process_read(struct view_process *ret) {
     struct rlimit limit;
-    *ret = (struct view_process){.cpu_seconds = process_cpu_seconds(),
-                                 .start_time_seconds = -1,
+    *ret = (struct view_process){.cpu_usec = process_cpu_usec(),
                                  .resident_bytes = -1,
                                  .virtual_bytes = -1,
                                  .open_fds = process_n_fds(),

@@ -62,17 +62,27 @@ struct tally *view_source_tally(struct view_source *source) {
 }
 
 static struct view_config view_describe_config(const struct view_source *source, const struct settings *settings) {
-    const struct policy *policy = settings->config->policy;
     return (struct view_config){
         .file = settings->file,
+        .policy = settings->config->policy,
         .loaded_realtime = source->loaded_realtime,
         .last_reload_ok = source->last_reload_ok,
         .last_reload_realtime = source->last_reload_realtime,
-        .enforce = policy->enforce,
-        .n_apps = policy->n_apps,
-        .n_rules = policy->n_timeouts + policy->n_quotas,
-        .n_alarms = policy->n_alarms,
     };
+}
+
+// Rules that have done nothing yet.
+static void view_expect_rules(const struct view_source *source, const struct policy *policy, const char *target) {
+    for (size_t i = 0; i < policy->n_timeouts; i++) {
+        const struct timeout *timeout = &policy->timeouts[i];
+        tally_expect(source->tally, target, timeout->name, timeout->action);
+        if (timeout->has_then) {
+            tally_expect(source->tally, target, timeout->name, ACTION_TERMINATE);
+        }
+    }
+    for (size_t i = 0; i < policy->n_quotas; i++) {
+        tally_expect(source->tally, target, policy->quotas[i].name, policy->quotas[i].action);
+    }
 }
 
 int view_fill(const struct view_source *source, const struct settings *settings, struct target *const *targets,
@@ -92,10 +102,11 @@ int view_fill(const struct view_source *source, const struct settings *settings,
         return -ENOMEM;
     }
     process_read(&view.process);
-    view.process.start_time_seconds = (double)source->started_realtime / (double)USEC_PER_SEC;
+    view.process.started_realtime = source->started_realtime;
     for (size_t i = 0; i < n_targets; i++) {
         struct view_target *target = &view.targets[i];
         target_status(targets[i], target);
+        view_expect_rules(source, settings->config->policy, target->name);
         target->has_summary = engine_summarize(target_engine(targets[i]), &target->summary) == 0;
     }
     *ret = view;

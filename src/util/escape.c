@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "util/escape.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "util/macro.h"
@@ -39,6 +38,10 @@ static bool escape_is_special(unsigned code) {
 
 static bool escape_is_control(unsigned code) {
     return code < 0x20 || (code >= 0x7f && code <= 0x9f);
+}
+
+bool escape_is_plain(unsigned code) {
+    return !escape_is_control(code) && !escape_is_special(code);
 }
 
 size_t utf8_decode(const char *s, size_t n, unsigned *ret_code) {
