@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: PostgreSQL
+#pragma once
+
+// The daemon's state, shared by the files that make it: app.c (order of start and stop, signals), app_reload.c.
+
+#include "daemon/app.h"
+#include "daemon/loop.h"
+#include "daemon/resolver.h"
+#include "daemon/sinks.h"
+#include "daemon/target.h"
+#include "service.h"
+#include "util/strbuf.h"
+#include "view.h"
+
+struct app_state {
+    struct settings *settings;
+    struct diag_list diags; // what the settings point into
+    struct settings_options source;
+    struct target_context context;
+    struct view_source *view;
+    struct target **targets; // in the order of the settings
+    size_t n_targets;
+    bool has_rejected;       // the last reload: the alarm is raised
+    struct service *service; // what the service manager is told
+    struct loop_signal *on_term;
+    struct loop_signal *on_int;
+    struct loop_signal *on_hup;
+    const char *stopped_by; // NULL: not asked to stop
+};
+
+// ---- app.c
+
+void app_say(struct app_state *app, enum event_kind kind, enum event_level level, struct strbuf *detail);
+void app_add_count(struct strbuf *sb, size_t n, const char *what); // "2 targets"
+struct target_options app_target_options(struct app_state *app, const struct settings *settings, size_t i);
+void app_show_targets(const struct app_state *app);                  // whoever looks at them hears that they are others
+struct target **app_free_targets(struct target **targets, size_t n); // returns NULL
+
+// ---- app_reload.c
+
+// Reads the file again. False: nothing has changed. `verdict`: lines for whoever asked, mistakes with their positions;
+// NULL: nobody asked.
+bool app_reload(struct app_state *app, usec_t now, struct strbuf *verdict);
