@@ -57,6 +57,12 @@ struct finding {
 };
 const struct finding *job_findings(const struct job *job, size_t *ret_n);
 
+// What the last complete poll of a connection brought. The next one reads less by it, and takes its place.
+struct known;
+struct known *known_new(void);                 // NULL: out of memory
+struct known *known_free(struct known *known); // NULL-safe, returns NULL
+void known_forget(struct known *known);        // when its connection is closed
+
 // What a poll reads. `prepared` only after JOB_SET_UP on this connection; behind a pooler the same text runs unnamed.
 struct poll_options {
     int version_num;
@@ -64,7 +70,8 @@ struct poll_options {
     int64_t query_text;                  // characters of query text to ship per row; 0: none
     const struct query_pattern *queries; // patterns to match on the server, see policy.h; borrowed for the job's life
     size_t n_queries;
-    bool blockers; // read who blocks whom
+    bool blockers;       // read who blocks whom
+    struct known *known; // of this connection, borrowed for the job's life; NULL: reads everything
 };
 struct job *job_poll_new(const struct poll_options *options);
 // Asks for these sessions only; the list is copied. A pid that now belongs to another backend counts as gone.

@@ -18,6 +18,7 @@ struct postgres {
     const struct target_config *config;
     struct connection *connection;
     struct poll_options options;
+    struct known *known;  // by the polls of this connection
     usec_t deadline;      // of login and JOB_IDENTIFY
     struct job *finished; // what the last report borrows from
     struct job *rights;
@@ -50,6 +51,9 @@ static void postgres_close(struct server *server) {
     p->rights = job_free(p->rights);
     p->is_lost = p->is_given_up = false;
     p->options = (struct poll_options){0};
+    if (p->known) {
+        known_forget(p->known);
+    }
     server->observe_only = false;
 }
 
@@ -58,6 +62,7 @@ static struct server *postgres_free(struct server *server) {
         struct postgres *p = postgres_of(server);
         postgres_close(server);
         p->connection = connection_free(p->connection);
+        p->known = known_free(p->known);
         free(p);
     }
     return NULL;
@@ -72,8 +77,9 @@ static struct server *postgres_new(const struct target_config *config) {
         .server = {.kind = &target_kind_postgres},
         .config = config,
         .connection = connection_new(),
+        .known = known_new(),
     };
-    return p->connection ? &p->server : postgres_free(&p->server);
+    return p->connection && p->known ? &p->server : postgres_free(&p->server);
 }
 
 static void postgres_start(struct server *server, const struct conninfo *conninfo, usec_t now, usec_t deadline) {
@@ -193,6 +199,7 @@ static enum server_event postgres_finished(struct postgres *p, struct job *job, 
             return SERVER_NOTHING;
         }
         p->options.prepared = true;
+        p->options.known = p->known; // behind a pooler the next poll may be answered by another backend
         postgres_submit_own(p, job_rights_new(p->options.version_num), POSTGRES_PATIENCE * p->config->query_timeout);
         return SERVER_NOTHING;
     case JOB_RIGHTS:

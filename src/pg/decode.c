@@ -20,6 +20,9 @@
 #define ARRAY_ITEMS (5 * ARRAY_WORD)
 #define ARRAY_INT4 (2 * ARRAY_WORD)
 
+#define RECORD_WORD 4
+#define RECORD_COLUMN (2 * RECORD_WORD)
+
 struct decoder decode_begin(const PGresult *result, const struct statement *st, struct pg_error *error) {
     struct decoder decoder = {.result = result, .statement = st, .error = error};
     error->kind = PG_ERROR_NONE;
@@ -58,12 +61,24 @@ void decode_fail(struct decoder *decoder, unsigned column, const char *what) {
     }
 }
 
+struct cell decode_cell(const struct decoder *decoder, unsigned column) {
+    if (decoder->cells) {
+        return decoder->cells[column];
+    }
+    // One call less than to ask for NULL first, in what is most of a poll's cost to us.
+    struct cell cell = {.len = PQgetlength(decoder->result, decoder->row, (int)column)};
+    if (cell.len > 0 || !PQgetisnull(decoder->result, decoder->row, (int)column)) {
+        cell.value = PQgetvalue(decoder->result, decoder->row, (int)column);
+    }
+    return cell;
+}
+
 bool decode_is_null(struct decoder *decoder, unsigned column) {
     assert(column < decoder->statement->n_columns);
     if (!decode_ok(decoder)) {
         return true;
     }
-    if (!PQgetisnull(decoder->result, decoder->row, (int)column)) {
+    if (decode_cell(decoder, column).value) {
         return false;
     }
     if (!decoder->statement->columns[column].nullable) {
@@ -78,13 +93,14 @@ static const void *decode_fixed(struct decoder *decoder, unsigned column, enum p
     if (!decode_ok(decoder)) {
         return NULL;
     }
-    if (PQgetlength(decoder->result, decoder->row, (int)column) != len) { // of NULL it is 0
+    struct cell cell = decode_cell(decoder, column);
+    if (cell.len != len) { // of NULL it is 0
         if (!decode_is_null(decoder, column)) {
             decode_fail(decoder, column, "wrong length");
         }
         return NULL;
     }
-    return PQgetvalue(decoder->result, decoder->row, (int)column);
+    return cell.value;
 }
 
 bool decode_bool(struct decoder *decoder, unsigned column) {
@@ -146,21 +162,20 @@ const char *decode_text(struct decoder *decoder, unsigned column) {
     if (!decode_ok(decoder)) {
         return "";
     }
-    int len = PQgetlength(decoder->result, decoder->row, (int)column);
-    if (len == 0) { // NULL or not
+    struct cell cell = decode_cell(decoder, column);
+    if (cell.len == 0) { // NULL or not
         (void)decode_is_null(decoder, column);
         return "";
     }
-    const char *value = PQgetvalue(decoder->result, decoder->row, (int)column);
-    if (len > DECODE_MAX_TEXT) {
+    if (cell.len > DECODE_MAX_TEXT) {
         decode_fail(decoder, column, "too long");
         return "";
     }
-    if (strlen(value) != (size_t)len) { // libpq ends every value with a NUL
+    if (strlen(cell.value) != (size_t)cell.len) { // libpq ends every value with a NUL
         decode_fail(decoder, column, "a NUL byte inside of text");
         return "";
     }
-    return value;
+    return cell.value;
 }
 
 // The header of a list of int4; its length, or -1.
@@ -193,8 +208,9 @@ size_t decode_int32_array(struct decoder *decoder, unsigned column, int64_t *ret
     if (decode_is_null(decoder, column)) {
         return 0;
     }
-    const char *p = PQgetvalue(decoder->result, decoder->row, (int)column);
-    int64_t n = decode_array_header(p, PQgetlength(decoder->result, decoder->row, (int)column));
+    struct cell cell = decode_cell(decoder, column);
+    const char *p = cell.value;
+    int64_t n = decode_array_header(p, cell.len);
     if (n < 0 || n > (int64_t)max) {
         decode_fail(decoder, column, n < 0 ? "not a list of numbers" : "too long");
         return 0;
@@ -213,17 +229,55 @@ size_t decode_int32_array(struct decoder *decoder, unsigned column, int64_t *ret
     return n_items;
 }
 
+// Binary record: number of columns; type and length of each, and its bytes; -1 is the length of NULL (record_send).
+// The byte behind a value is 0 then: the first one of the next type, as all of ours are small, or libpq's.
+static bool decode_cells(const char *p, size_t len, const struct column *columns, unsigned n, struct cell *ret) {
+    const char *end = p + len;
+    if (len < RECORD_WORD || decode_uint32(p) != n) {
+        return false;
+    }
+    p += RECORD_WORD;
+    for (unsigned i = 0; i < n; i++) {
+        if (end - p < RECORD_COLUMN || decode_uint32(p) != (uint32_t)columns[i].type) {
+            return false;
+        }
+        int32_t size = (int32_t)decode_uint32(p + RECORD_WORD);
+        p += RECORD_COLUMN;
+        if (size < -1 || size > end - p) {
+            return false;
+        }
+        ret[i] = (struct cell){.value = size < 0 ? NULL : p, .len = MAX(size, 0)};
+        p += ret[i].len;
+    }
+    return p == end;
+}
+
+bool decode_record(struct decoder *decoder, unsigned column, const struct column *columns, unsigned n,
+                   struct cell *ret) {
+    assert(decoder->statement->columns[column].type == PG_TYPE_RECORD);
+    if (decode_is_null(decoder, column)) {
+        return false;
+    }
+    struct cell cell = decode_cell(decoder, column);
+    if (!decode_cells(cell.value, (size_t)cell.len, columns, n, ret)) {
+        decode_fail(decoder, column, "not the record asked for");
+        return false;
+    }
+    return true;
+}
+
 struct address decode_address(struct decoder *decoder, unsigned column) {
     struct address address = {.family = ADDRESS_LOCAL};
     assert(decoder->statement->columns[column].type == PG_TYPE_INET);
     if (!decode_ok(decoder)) {
         return address;
     }
-    int len = PQgetlength(decoder->result, decoder->row, (int)column);
+    struct cell cell = decode_cell(decoder, column);
+    int len = cell.len;
     if (len == 0 && decode_is_null(decoder, column)) {
         return address;
     }
-    const unsigned char *p = (const unsigned char *)PQgetvalue(decoder->result, decoder->row, (int)column);
+    const unsigned char *p = (const unsigned char *)cell.value;
     if (len == INET_HEADER + 4 && p[0] == INET_FAMILY_4 && p[3] == 4) {
         address.family = ADDRESS_INET;
     } else if (len == INET_HEADER + 16 && p[0] == INET_FAMILY_6 && p[3] == 16) {
@@ -259,7 +313,7 @@ static void decode_check_nulls(struct decoder *decoder, const struct session_row
         decode_fail(decoder, SCAN_USER, "no role");
     } else if (row->database_oid == 0) {
         decode_fail(decoder, SCAN_DATABASE, "no database");
-    } else if (PQgetisnull(decoder->result, decoder->row, SCAN_APPLICATION_NAME)) {
+    } else if (!decode_cell(decoder, SCAN_APPLICATION_NAME).value) {
         decode_fail(decoder, SCAN_APPLICATION_NAME, "unexpected NULL");
     } else if (row->state != SESSION_STATE_DISABLED && row->state_change == TIMESTAMP_NONE) {
         decode_fail(decoder, SCAN_STATE_CHANGE, "unexpected NULL");

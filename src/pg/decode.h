@@ -17,12 +17,19 @@
 // Names on the server have at most 63 bytes unless it was compiled otherwise.
 #define DECODE_MAX_TEXT 1024
 
+// A value inside of another one. A NUL follows the bytes.
+struct cell {
+    const char *value; // NULL: it is NULL
+    int len;           // 0 then
+};
+
 // Reads one result. The first violation is kept in `error`, and every later read gives 0, false or "".
 struct decoder {
     const PGresult *result;
     const struct statement *statement;
     int row;
-    struct pg_error *error; // kind NONE while all is well
+    struct pg_error *error;   // kind NONE while all is well
+    const struct cell *cells; // what stands for the columns of the row; NULL: they do so themselves
 };
 
 // Checks status, columns, types, formats and the number of rows. `error` is set when it fails.
@@ -40,6 +47,10 @@ int64_t decode_timestamp(struct decoder *decoder, unsigned column); // TIMESTAMP
 const char *decode_text(struct decoder *decoder, unsigned column);  // in the result; "" for NULL; no NUL inside
 // A list of numbers, none of them NULL, negative or there twice; at most max. Empty for NULL. Returns how many.
 size_t decode_int32_array(struct decoder *decoder, unsigned column, int64_t *ret, size_t max);
+// A record of n values of these types, to contract. NULL, and any violation, is false; *ret is set for true alone.
+bool decode_record(struct decoder *decoder, unsigned column, const struct column *columns, unsigned n,
+                   struct cell *ret);
+struct cell decode_cell(const struct decoder *decoder, unsigned column); // as it came
 struct address decode_address(struct decoder *decoder, unsigned column); // local for NULL
 
 // A row of a scan; all of *ret is set, without names, query and blockers. A session whose state is hidden from us

@@ -9,6 +9,7 @@
 
 #include <libpq-fe.h>
 
+#include "known.h"
 #include "pg/job.h"
 #include "query.h"
 
@@ -35,8 +36,12 @@ struct job_scan {
     char *asked_pids; // as an array's text
     char *patterns;   // the same; NULL: none
     char *role_oids, *database_oids;
-    PGresult *facts, *sessions, *names_result; // the rows' strings stand in these
-    struct session_row *rows;
+    PGresult *facts, *sessions, *names_result; // the rows' names of roles and databases stand in the last
+    enum statement_id statement;               // that reads the sessions
+    struct session_list *before;               // CHANGES: what the poll before brought
+    int64_t mark;                              // CHANGES: sessions idle since before then need not be sent
+    bool is_doubted;                           // CHANGES: what came does not fit to that, and everything is read
+    struct session_list *list;
     char *queries;     // cut query texts, one after the other
     int64_t *blockers; // of all rows, one after the other
     struct names roles, databases;

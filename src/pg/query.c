@@ -137,8 +137,9 @@ static const char sql_facts[] =
 #define BLOCKED_BY                                                                                                     \
     "CASE WHEN $3 AND a.wait_event_type" EQ "'Lock' "                                                                  \
     "THEN (pg_catalog.pg_blocking_pids(a.pid))[1:" STRING(QUERY_MAX_BLOCKERS) "] END"
-#define SESSION                                                                                                        \
-    "a.pid, a.backend_start, a.usesysid, a.datid, a.application_name, a.state, a.state_change, a.query_start, "        \
+#define SESSION "a.pid, " SESSION_BUT_PID
+#define SESSION_BUT_PID                                                                                                \
+    "a.backend_start, a.usesysid, a.datid, a.application_name, a.state, a.state_change, a.query_start, "        \
     "a.xact_start, a.client_addr, " COMMAND " OPERATOR(pg_catalog.+) CASE WHEN a.wait_event" EQ "'SyncRep' THEN "      \
     STRING(SCAN_FLAG_SYNC_REP) " WHEN a.wait_event_type" EQ "'Lock' THEN " STRING(SCAN_FLAG_LOCK) " ELSE 0 END "
 #define MORE                                                                                                           \
@@ -147,6 +148,10 @@ static const char sql_facts[] =
 #define CLIENTS_OR_HIDDEN "(a.backend_type IS NULL OR a.backend_type" EQ "'client backend')"
 static const char sql_scan[] =
     "SELECT " SESSION "FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE " CLIENTS_OR_HIDDEN;
+// $1: sessions that have been idle since before then are sent without what we know of them. See known.c.
+static const char sql_changes[] =
+    "SELECT a.pid, a.state_change, CASE WHEN a.state_change" LT "$1 AND a.state" EQ "'idle' THEN NULL "
+    "ELSE ROW(" SESSION_BUT_PID ") END FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE " CLIENTS_OR_HIDDEN;
 static const char sql_scan_more[] =
     "SELECT " SESSION MORE "FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE " CLIENTS_OR_HIDDEN;
 static const char sql_look[] =
@@ -246,6 +251,11 @@ static const struct column columns_session[] = {
     [SCAN_QUERY_MATCHES] = {PG_TYPE_INT8, false},
     [SCAN_BLOCKED_BY] = {PG_TYPE_INT4_ARRAY, true},
 };
+static const struct column columns_changes[] = {
+    [CHANGES_PID] = {PG_TYPE_INT4, false},
+    [CHANGES_STATE_CHANGE] = {PG_TYPE_TIMESTAMPTZ, true},
+    [CHANGES_SESSION] = {PG_TYPE_RECORD, true},
+};
 static const struct column columns_names[] = {
     [NAMES_IS_ROLE] = {PG_TYPE_BOOL, false},
     [NAMES_OID] = {PG_TYPE_OID, false},
@@ -286,6 +296,8 @@ static const struct statement statements[] = {
     [STATEMENT_SCAN_MORE] = {"pgvigil_scan_more", true, sql_scan_more,
                              PARAMS(3, PG_TYPE_INT4, PG_TYPE_TEXT_ARRAY, PG_TYPE_BOOL), COLUMNS(columns_session),
                              ROWS(0, SCAN_MAX_ROWS)},
+    [STATEMENT_CHANGES] = {"pgvigil_changes", true, sql_changes, PARAMS(1, PG_TYPE_TIMESTAMPTZ),
+                           COLUMNS(columns_changes), ROWS(0, SCAN_MAX_ROWS)},
     [STATEMENT_LOOK] = {"pgvigil_look", true, sql_look,
                         PARAMS(4, PG_TYPE_INT4, PG_TYPE_TEXT_ARRAY, PG_TYPE_BOOL, PG_TYPE_INT4_ARRAY),
                         COLUMNS(columns_session), ROWS(0, SCAN_MAX_ROWS)},

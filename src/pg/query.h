@@ -22,6 +22,7 @@ enum pg_type {
     PG_TYPE_TEXT_ARRAY = 1009,
     PG_TYPE_OID_ARRAY = 1028,
     PG_TYPE_TIMESTAMPTZ = 1184,
+    PG_TYPE_RECORD = 2249,
 };
 
 enum statement_id {
@@ -33,6 +34,7 @@ enum statement_id {
     STATEMENT_FACTS,
     STATEMENT_SCAN,
     STATEMENT_SCAN_MORE,
+    STATEMENT_CHANGES,
     STATEMENT_LOOK,
     STATEMENT_NAMES,
     STATEMENT_LEADERS,
@@ -117,6 +119,11 @@ enum {
     SCAN_QUERY = N_SCAN_COLUMNS, // bytes; NULL unless asked for
     SCAN_QUERY_MATCHES,          // bit i: it matches the i-th pattern
     SCAN_BLOCKED_BY,             // NULL unless asked for, and it waits for a lock
+};
+enum {
+    CHANGES_PID,
+    CHANGES_STATE_CHANGE,
+    CHANGES_SESSION, // the columns of STATEMENT_SCAN after the pid; NULL: idle since before the mark
 };
 // SCAN_FLAGS: a number of enum session_command, and what the session waits for. Digits, as the statements contain them.
 #define SCAN_FLAG_COMMAND 3

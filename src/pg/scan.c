@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: PostgreSQL
 //
 // JOB_POLL and JOB_LOOK. The first round brings the server's clock and facts, and the sessions with the oids of their
-// role and database; the second the names of those oids. Names are read anew each time: they are few, and a rename or
+// role and database; the last one the names of those oids. A poll that builds on the one before (known.c) may need
+// another round between, to read everything after all. Names are read anew each time: they are few, and a rename or
 // a new superuser counts at once.
 #include <assert.h>
 #include <errno.h>
@@ -16,7 +17,7 @@
 #include "util/escape.h"
 #include "util/strbuf.h"
 
-// Requests of the first round; the second has one.
+// Requests of the first round; the others have one.
 enum { SCAN_REQUEST_FACTS, SCAN_REQUEST_SESSIONS, N_SCAN_REQUESTS };
 
 #define SCAN_QUERY_TEXT_MAX 16384 // characters of query text that can be asked for
@@ -73,41 +74,54 @@ static int scan_set_asked(struct job_scan *s, const struct session_id *ids, size
     return s->asked_pids ? 0 : -ENOMEM;
 }
 
-// What most polls ask has a statement of its own.
-static enum statement_id scan_statement(const struct job *job) {
+// What most polls ask has statements of its own.
+static enum statement_id scan_choose(const struct job *job) {
     const struct job_scan *s = &job->scan;
     if (job->kind == JOB_LOOK) {
         return STATEMENT_LOOK;
     }
-    return s->options.query_text > 0 || s->patterns || s->options.blockers ? STATEMENT_SCAN_MORE : STATEMENT_SCAN;
+    if (s->options.query_text > 0 || s->patterns || s->options.blockers) {
+        return STATEMENT_SCAN_MORE;
+    }
+    return s->before ? STATEMENT_CHANGES : STATEMENT_SCAN;
+}
+
+static bool scan_asks_names(const struct job *job) {
+    return job->round == (job->scan.is_doubted ? 2 : 1);
 }
 
 static unsigned scan_n_requests(const struct job *job) {
     return job->round == 0 ? N_SCAN_REQUESTS : 1;
 }
 
+static int scan_send_sessions(const struct job_scan *s, PGconn *pq) {
+    struct params params = {0};
+    if (s->statement == STATEMENT_CHANGES) {
+        params_add_timestamp(&params, s->mark);
+    } else if (s->statement != STATEMENT_SCAN) {
+        params_add_int32(&params, (int32_t)s->options.query_text * UTF8_MAX_BYTES);
+        params_add_text(&params, s->patterns);
+        params_add_bool(&params, s->options.blockers);
+    }
+    if (s->statement == STATEMENT_LOOK) {
+        params_add_text(&params, s->asked_pids);
+    }
+    return query_send(pq, s->statement, s->options.prepared, &params);
+}
+
 static int scan_send(struct job *job, PGconn *pq, unsigned request, usec_t now) {
     struct job_scan *s = &job->scan;
     struct params params = {0};
-    enum statement_id id = STATEMENT_NAMES;
-    if (job->round > 0) {
+    if (scan_asks_names(job)) {
         params_add_text(&params, s->role_oids);
         params_add_text(&params, s->database_oids);
-    } else if (request == SCAN_REQUEST_FACTS) {
-        id = STATEMENT_FACTS;
-        s->scan.sent_at = now;
-    } else {
-        id = scan_statement(job);
-        if (id != STATEMENT_SCAN) {
-            params_add_int32(&params, (int32_t)s->options.query_text * UTF8_MAX_BYTES);
-            params_add_text(&params, s->patterns);
-            params_add_bool(&params, s->options.blockers);
-        }
-        if (id == STATEMENT_LOOK) {
-            params_add_text(&params, s->asked_pids);
-        }
+        return query_send(pq, STATEMENT_NAMES, s->options.prepared, &params);
     }
-    return query_send(pq, id, s->options.prepared, &params);
+    if (job->round == 0 && request == SCAN_REQUEST_FACTS) {
+        s->scan.sent_at = now;
+        return query_send(pq, STATEMENT_FACTS, s->options.prepared, &params);
+    }
+    return scan_send_sessions(s, pq);
 }
 
 static int names_compare(const void *key, const void *item) {
@@ -199,12 +213,8 @@ static const char *scan_copy_query(const struct job_scan *s, struct decoder *dec
     return copy;
 }
 
-static int scan_alloc_rows(struct job_scan *s, int n, bool more) {
+static int scan_alloc_more(struct job_scan *s, int n) {
     size_t size = 0, n_blockers = 0;
-    s->rows = reallocarray(NULL, MAX((size_t)n, 1), sizeof(*s->rows));
-    if (!s->rows || !more) {
-        return s->rows ? 0 : -ENOMEM;
-    }
     for (int i = 0; i < n; i++) {
         size += (size_t)PQgetlength(s->sessions, i, SCAN_QUERY) + 1;
         n_blockers += PQgetisnull(s->sessions, i, SCAN_BLOCKED_BY) ? 0 : QUERY_MAX_BLOCKERS;
@@ -231,35 +241,91 @@ static void scan_take_session(struct job_scan *s, struct decoder *decoder, struc
     *blockers += row->n_blocked_by;
 }
 
-static int scan_take_sessions(struct job *job) {
+static bool scan_asked_for(const struct job_scan *s, const struct session_id *id) {
+    return s->n_asked > 0 && bsearch(id, s->asked_sorted, s->n_asked, sizeof(*s->asked_sorted), scan_compare_ids);
+}
+
+// Every row as it is.
+static int scan_take_rows(struct job *job, struct decoder *decoder, int n) {
     struct job_scan *s = &job->scan;
-    const struct statement *st = statement_get(scan_statement(job));
-    struct decoder decoder = decode_begin(s->sessions, st, &job->error);
-    int n = decode_n_rows(&decoder);
-    if (scan_alloc_rows(s, n, st->n_columns > N_SCAN_COLUMNS) < 0) {
+    if (decoder->statement->n_columns > N_SCAN_COLUMNS && scan_alloc_more(s, n) < 0) {
         return -ENOMEM;
     }
     char *queries = s->queries;
     int64_t *blockers = s->blockers;
-    for (decoder.row = 0; decoder.row < n && decode_ok(&decoder); decoder.row++) {
-        struct session_row *row = &s->rows[s->scan.n_rows];
-        scan_take_session(s, &decoder, row, &queries, &blockers);
-        if (!decode_ok(&decoder)) {
-            break;
-        }
+    for (decoder->row = 0; decoder->row < n && decode_ok(decoder); decoder->row++) {
+        struct session_row *row = &s->list->rows[s->list->n_rows];
+        scan_take_session(s, decoder, row, &queries, &blockers);
         // A pid that now belongs to another backend: the one asked for is gone.
-        if (job->kind == JOB_LOOK && (s->n_asked == 0 || !bsearch(&row->id, s->asked_sorted, s->n_asked,
-                                                                  sizeof(*s->asked_sorted), scan_compare_ids))) {
-            continue;
+        if (decode_ok(decoder) && (job->kind == JOB_POLL || scan_asked_for(s, &row->id))) {
+            s->list->n_rows++;
         }
+    }
+    return 0;
+}
+
+// Rows that have changed, and of the others that they are there. False: it does not fit to the poll before.
+static bool scan_take_changes(struct job_scan *s, struct decoder *decoder, int n) {
+    struct cell cells[N_SCAN_COLUMNS];
+    const struct statement *whole = statement_get(STATEMENT_SCAN);
+    size_t at = 0;
+    for (decoder->row = 0; decoder->row < n && decode_ok(decoder); decoder->row++) {
+        struct session_row *row = &s->list->rows[s->list->n_rows];
+        if (decode_record(decoder, CHANGES_SESSION, whole->columns + 1, N_SCAN_COLUMNS - 1, cells + 1)) {
+            struct decoder inner = *decoder;
+            inner.statement = whole;
+            inner.cells = cells;
+            cells[SCAN_PID] = decode_cell(decoder, CHANGES_PID);
+            decode_session(&inner, row);
+        } else {
+            const struct session_row *known = session_list_next(s->before, &at, decode_int32(decoder, CHANGES_PID, 1));
+            int64_t state_change = decode_timestamp(decoder, CHANGES_STATE_CHANGE);
+            if (!known || known->state != SESSION_STATE_IDLE || known->state_change != state_change) {
+                return !decode_ok(decoder);
+            }
+            *row = *known;
+        }
+        s->list->n_rows += decode_ok(decoder);
+    }
+    return true;
+}
+
+static int scan_note_oids(struct job_scan *s) {
+    for (size_t i = 0; i < s->list->n_rows; i++) {
+        const struct session_row *row = &s->list->rows[i];
         if (names_add(&s->roles, row->user_oid) < 0 || names_add(&s->databases, row->database_oid) < 0) {
             return -ENOMEM;
         }
-        s->scan.n_rows++;
     }
     s->role_oids = names_to_array(&s->roles);
     s->database_oids = names_to_array(&s->databases);
     return s->role_oids && s->database_oids ? 0 : -ENOMEM;
+}
+
+static int scan_take_sessions(struct job *job) {
+    struct job_scan *s = &job->scan;
+    struct decoder decoder = decode_begin(s->sessions, statement_get(s->statement), &job->error);
+    int n = decode_n_rows(&decoder);
+    s->list = session_list_new((size_t)n);
+    if (!s->list) {
+        return -ENOMEM;
+    }
+    if (s->statement == STATEMENT_CHANGES) {
+        s->is_doubted = !scan_take_changes(s, &decoder, n);
+    } else if (scan_take_rows(job, &decoder, n) < 0) {
+        return -ENOMEM;
+    }
+    if (s->is_doubted && s->statement == STATEMENT_CHANGES) {
+        s->list = session_list_unref(s->list);
+        s->statement = STATEMENT_SCAN;
+    } else if (session_list_own_names(s->list) < 0 || scan_note_oids(s) < 0) {
+        return -ENOMEM;
+    }
+    // The largest block of a poll: nothing stands in it any more.
+    PQclear(s->sessions);
+    s->sessions = NULL;
+    s->before = session_list_unref(s->before);
+    return 0;
 }
 
 static void scan_take_names(struct job *job) {
@@ -281,13 +347,23 @@ static void scan_take_names(struct job *job) {
     }
 }
 
+// What more there is to a session is not kept: a poll that asks for it reads everything.
+static void scan_note_known(struct job_scan *s) {
+    if (s->statement == STATEMENT_SCAN_MORE) {
+        known_forget(s->options.known);
+    } else {
+        known_note(s->options.known, s->list, s->scan.server_now, s->statement == STATEMENT_SCAN);
+    }
+}
+
 // Everything is there: names to rows, and the scan is handed out.
-static void scan_complete(struct job_scan *s) {
+static void scan_complete(struct job *job) {
+    struct job_scan *s = &job->scan;
     names_fill_unknown(&s->roles);
     names_fill_unknown(&s->databases);
     const struct name *role = NULL, *database = NULL; // the last row's: often this one's as well
-    for (size_t i = 0; i < s->scan.n_rows; i++) {
-        struct session_row *row = &s->rows[i];
+    for (size_t i = 0; i < s->list->n_rows; i++) {
+        struct session_row *row = &s->list->rows[i];
         if (!role || role->oid != row->user_oid) {
             role = names_find(&s->roles, row->user_oid);
         }
@@ -300,10 +376,14 @@ static void scan_complete(struct job_scan *s) {
         row->user_limit = role ? role->limit : -1;
         row->database_limit = database ? database->limit : -1;
     }
-    s->scan.rows = s->rows;
+    s->scan.rows = s->list->rows;
+    s->scan.n_rows = s->list->n_rows;
     s->scan.asked = s->asked;
     s->scan.n_asked = s->n_asked;
     s->complete = true;
+    if (s->options.known && job->kind == JOB_POLL) {
+        scan_note_known(s);
+    }
 }
 
 static void scan_take_facts(struct job *job) {
@@ -316,13 +396,13 @@ static void scan_take_facts(struct job *job) {
 
 static void scan_take_result(struct job *job, unsigned request, PGresult *result, usec_t now) {
     struct job_scan *s = &job->scan;
-    if (job->round > 0) {
+    if (scan_asks_names(job)) {
         s->names_result = result;
         scan_take_names(job);
         if (job->error.kind == PG_ERROR_NONE) {
-            scan_complete(s);
+            scan_complete(job);
         }
-    } else if (request == SCAN_REQUEST_FACTS) {
+    } else if (job->round == 0 && request == SCAN_REQUEST_FACTS) {
         s->facts = result;
         scan_take_facts(job);
     } else {
@@ -335,12 +415,12 @@ static void scan_take_result(struct job *job, unsigned request, PGresult *result
 }
 
 static bool scan_next_round(struct job *job) {
-    if (job->round > 0) {
+    if (scan_asks_names(job)) {
         return false;
     }
     job->round++;
-    if (job->scan.scan.n_rows == 0) {
-        scan_complete(&job->scan);
+    if (job->scan.list && job->scan.list->n_rows == 0) {
+        scan_complete(job);
         return false;
     }
     return true;
@@ -357,7 +437,8 @@ static void scan_deinit(struct job *job) {
     PQclear(s->facts);
     PQclear(s->sessions);
     PQclear(s->names_result);
-    free(s->rows);
+    (void)session_list_unref(s->before);
+    (void)session_list_unref(s->list);
     free(s->queries);
     free(s->blockers);
     free(s->roles.items);
@@ -386,6 +467,11 @@ static struct job *scan_new(enum job_kind kind, const struct poll_options *optio
         return NULL;
     }
     s->options.queries = NULL; // they need not live as long as we do
+    if (kind == JOB_POLL && options->known && options->known->list) {
+        s->before = session_list_ref(options->known->list);
+        s->mark = options->known->mark;
+    }
+    s->statement = scan_choose(job);
     return TAKE_PTR(job);
 }
 

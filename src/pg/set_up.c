@@ -13,7 +13,7 @@
 // JOB_SET_UP: the settings, the warm-up, then what is prepared.
 static const enum statement_id set_up_first[] = {STATEMENT_SETTINGS, STATEMENT_WARM_UP};
 static const enum statement_id set_up_prepared[] = {
-    STATEMENT_FACTS, STATEMENT_SCAN,    STATEMENT_SCAN_MORE, STATEMENT_LOOK,
+    STATEMENT_FACTS, STATEMENT_SCAN,    STATEMENT_SCAN_MORE, STATEMENT_CHANGES, STATEMENT_LOOK,
     STATEMENT_NAMES, STATEMENT_LEADERS, STATEMENT_TERMINATE, STATEMENT_CANCEL,
 };
 #define SET_UP_FIRST ((unsigned)ARRAY_SIZE(set_up_first))

@@ -17,6 +17,7 @@
 #define FUZZ_MAX_ROWS 8
 #define FUZZ_MAX_COLUMNS 20
 #define FUZZ_VALUE_NULL 255
+#define FUZZ_CHANGES 0xe0
 #define FUZZ_VALUE_ZERO 254 // as many zero bytes as the type has
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -116,6 +117,24 @@ static void fuzz_scan(struct input *in, bool look) {
     job_free(job);
 }
 
+// Two polls of which the second one is told what has changed.
+static void fuzz_changes(struct input *in) {
+    struct known *known = known_new();
+    const struct poll_options options = {.known = known};
+    for (int i = 0; i < 2; i++) {
+        struct job *job = job_poll_new(&options);
+        job_take_result(job, 0, input_result(in, STATEMENT_FACTS), 1);
+        job_take_result(job, 1, input_result(in, job->scan.statement), 1);
+        while (job_next_round(job)) {
+            bool again = job->round == 1 && job->scan.is_doubted;
+            job_take_result(job, 0, input_result(in, again ? STATEMENT_SCAN : STATEMENT_NAMES), 1);
+        }
+        fuzz_check_scan(job);
+        job_free(job);
+    }
+    known_free(known);
+}
+
 static void fuzz_acts(struct input *in) {
     struct decision decisions[3] = {0};
     size_t n;
@@ -165,7 +184,12 @@ static void fuzz_connect_error(const struct input *in) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct input in = {data, size};
-    switch (input_byte(&in) % 6) {
+    uint8_t kind = input_byte(&in);
+    if (kind >= FUZZ_CHANGES) {
+        fuzz_changes(&in);
+        return 0;
+    }
+    switch (kind % 6) {
     case 0:
         fuzz_scan(&in, false);
         break;

@@ -185,9 +185,9 @@ def test_poll_interval_is_kept(server):
     server.sql("ALTER ROLE pgvigil SET log_statement = 'all'")
     with Daemon(config(server, target={"poll_interval": "200ms"})) as daemon:
         daemon.wait_up()
-        before = server.log().count("LOG:  execute pgvigil_scan")
+        before = server.log().count("LOG:  execute pgvigil_facts")
         time.sleep(3)
-        polls = server.log().count("LOG:  execute pgvigil_scan") - before
+        polls = server.log().count("LOG:  execute pgvigil_facts") - before
     assert 9 <= polls <= 18, f"{polls} statements in 3 s"
 
 

@@ -60,6 +60,65 @@ static void polls(void) {
     connection_free(live.connection);
 }
 
+// Two polls at once: what is built from changes is what a poll that reads everything sees.
+static void live_compare(struct live *live, struct known *known) {
+    live->options.known = known;
+    struct job *job = live_run_ok(live->connection, job_poll_new(&live->options));
+    live->options.known = NULL;
+    struct job *whole = live_run_ok(live->connection, job_poll_new(&live->options));
+    const struct scan *a = job_scan(job), *b = job_scan(whole);
+    CHECK_EQ(a->n_rows, b->n_rows);
+    for (size_t i = 0; i < a->n_rows; i++) {
+        const struct session_row *x = &a->rows[i], *y = &b->rows[i];
+        CHECK(session_id_is_equal(&x->id, &y->id));
+        CHECK_STR(x->application_name, y->application_name);
+        CHECK_STR(x->user, y->user);
+        CHECK_STR(x->database, y->database);
+        CHECK_EQ(x->state, y->state);
+        CHECK_EQ(x->command, y->command);
+        CHECK_EQ(x->client.family, y->client.family);
+        if (x->id.id != connection_backend_pid(live->connection)) {
+            CHECK_EQ(x->state_change, y->state_change);
+            CHECK_EQ(x->query_start, y->query_start);
+            CHECK_EQ(x->xact_start, y->xact_start);
+        }
+    }
+    job_free(job);
+    job_free(whole);
+}
+
+static void changes(void) {
+    enum { N = 6 };
+    struct live live = live_set_up("vigil_test");
+    struct known *known = known_new();
+    PGconn *clients[N];
+    CHECK_NOT_NULL(known);
+    for (int i = 0; i < N; i++) {
+        clients[i] = live_client(i == 0 ? "" : "user='vigil app' application_name='a b'");
+    }
+    live_compare(&live, known);
+    live_sql(clients[1], "LISTEN x");
+    live_sql(clients[2], "BEGIN");
+    live_sql(clients[3], "SET application_name = 'other'");
+    live_compare(&live, known);
+    live_sql(clients[2], "COMMIT");
+    PQfinish(clients[4]);
+    clients[4] = NULL;
+    for (int i = 0; i < 3; i++) {
+        live_compare(&live, known);
+    }
+    clients[4] = live_client("user='vigil app' application_name='late'");
+    live_sql(clients[0], "SET track_activities = off");
+    live_compare(&live, known);
+    live_sql(clients[1], "UNLISTEN x");
+    live_compare(&live, known);
+    for (int i = 0; i < N; i++) {
+        PQfinish(clients[i]);
+    }
+    known_free(known);
+    connection_free(live.connection);
+}
+
 static void commands(void) {
     static const struct {
         const char *sql;
@@ -333,5 +392,5 @@ static void other_encoding(void) {
     connection_free(live.connection);
 }
 
-CHECK_MAIN({"polls", polls}, {"commands", commands}, {"acts", acts}, {"cancels", cancels}, {"rights", rights},
-           {"refusals", refusals}, {"ended", ended}, {"other_encoding", other_encoding})
+CHECK_MAIN({"polls", polls}, {"changes", changes}, {"commands", commands}, {"acts", acts}, {"cancels", cancels},
+           {"rights", rights}, {"refusals", refusals}, {"ended", ended}, {"other_encoding", other_encoding})
