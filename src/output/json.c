@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <string.h>
 
+#include "json_tree.h"
 #include "text.h"
 #include "util/cleanup.h"
 #include "util/escape.h"
@@ -54,21 +54,6 @@ static int json_put_head(json_t *object, const struct event *event, usec_t realt
     return r < 0 ? r : json_put_string(object, "message", strbuf_str(&message));
 }
 
-// DEL is the one control character that jansson leaves as it is. It can stand within strings only.
-static int json_add_bytes(const char *bytes, size_t n, void *userdata) {
-    struct strbuf *sb = userdata;
-    for (const char *end = bytes + n; bytes < end;) {
-        const char *del = memchr(bytes, 0x7f, (size_t)(end - bytes));
-        strbuf_add_bytes(sb, bytes, (size_t)((del ? del : end) - bytes));
-        if (!del) {
-            break;
-        }
-        strbuf_add(sb, "\\u007f");
-        bytes = del + 1;
-    }
-    return 0;
-}
-
 int json_encode(const struct event *event, usec_t realtime, struct strbuf *sb) {
     CLEANUP(json_unrefp) json_t *object = json_object();
     if (!object) {
@@ -81,10 +66,7 @@ int json_encode(const struct event *event, usec_t realtime, struct strbuf *sb) {
     if (r < 0) {
         return r;
     }
-    // ASCII: what hides or reorders text on a terminal (C1 controls, bidirectional marks) is escaped with the rest.
-    if (json_dump_callback(object, json_add_bytes, sb, JSON_COMPACT | JSON_ENSURE_ASCII) < 0) {
-        return -ENOMEM;
-    }
+    r = json_tree_write(object, sb);
     strbuf_add_char(sb, '\n');
-    return strbuf_error(sb);
+    return r < 0 ? r : strbuf_error(sb);
 }
