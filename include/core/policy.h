@@ -216,6 +216,11 @@ void policy_clear_timeouts(struct policy *policy);
 // Index of the app that claims the session, POLICY_NO_APP, or -ENOMEM.
 int policy_classify(const struct policy *policy, const struct selector_subject *subject);
 
+// Whatever `inner` matches one of `outers` matches too, as far as what is written tells: 1; 0: it cannot be told;
+// -ENOMEM. NULL is every session as `inner`, nobody among `outers`.
+int policy_is_within(const struct policy *policy, const struct selector *inner, const struct selector *const *outers,
+                     size_t n_outers);
+
 // The memory of a rule survives a reload when these say so: name and compiled form are equal, and so are the apps that
 // decide whom it covers. Memory that ran out, or an app that cannot be told, is "no".
 bool policy_timeout_is_same(const struct policy *a, size_t i, const struct policy *b, size_t j);

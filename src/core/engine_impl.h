@@ -117,6 +117,9 @@ int engine_decide(struct engine *engine, bool full, usec_t now);
 // engine_policy.c
 int engine_take_policy(struct engine *engine, const struct engine_input *input);
 void engine_free_rules(struct rule *rules, size_t n);
+// An engine that has judged the current snapshot by that policy, without limits and timers: its rules' counts tell what
+// would be done. 0, -EAGAIN: nothing complete is known; -ENOMEM.
+int engine_rehearse(const struct engine *engine, struct policy *policy, struct engine **ret);
 
 // engine_acts.c
 int engine_take_act(struct engine *engine, const struct engine_input *input, usec_t now);

@@ -108,7 +108,7 @@ int engine_take_policy(struct engine *engine, const struct engine_input *input) 
     return alarms_set_policy(&engine->alarms, policy, gap);
 }
 
-int engine_preview(const struct engine *engine, struct policy *policy, int64_t *ret_counts) {
+int engine_rehearse(const struct engine *engine, struct policy *policy, struct engine **ret) {
     if (!engine->snapshot.complete) {
         return -EAGAIN;
     }
@@ -126,6 +126,16 @@ int engine_preview(const struct engine *engine, struct policy *policy, int64_t *
         engine_arm(scratch, true);
         r = engine_decide(scratch, true, engine->snapshot.received_at);
     }
+    if (r == 0) {
+        *ret = TAKE_PTR(scratch);
+    }
+    return r;
+}
+
+int engine_preview(const struct engine *engine, struct policy *policy, int64_t *ret_counts) {
+    CLEANUP(engine_freep) struct engine *scratch = NULL;
+    int r = engine_rehearse(engine, policy, &scratch);
+
     for (size_t i = 0; r == 0 && i < engine_n_rules(scratch); i++) {
         ret_counts[i] = scratch->rules[i].counts.n_decided;
     }
