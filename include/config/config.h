@@ -126,6 +126,10 @@ int config_default(const char *target, const char *conninfo, struct diag_list *d
 // comments, each value with a comment of its file and line or "default", secrets as (set) or with ${VAR} unexpanded.
 int config_print(const struct config *config, struct strbuf *sb);
 
+// Where the files say it: the value of `key` of the entry `name` of `section`, or what is around it when that is not
+// written; the root's place when nothing is. name and key may be NULL.
+struct location config_locate(const struct config *config, const char *section, const char *name, const char *key);
+
 // One duration as the configuration writes it ("10min", "1h30min"), for command lines. 0, or -EINVAL with *ret_why
 // (static text that says what is wrong and what to write).
 int scalar_parse_duration(const char *text, usec_t *ret, const char **ret_why);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: PostgreSQL
 #pragma once
 
-// Runs targets to their first verdict and gives the answer back: for report and reap (and, later, check --connect). The
+// Runs targets to their first verdict and gives the answer back: for report, reap and check --connect. The
 // connections are held between rounds, so that watching takes one slot and not one login for each look. SIGINT and
 // SIGTERM end it cleanly.
 
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/compare.h"
 #include "core/event.h"
 #include "core/summary.h"
 #include "daemon/settings.h"
@@ -21,6 +22,7 @@ struct oneshot_options {
     struct policy *policy;           // the rules to apply, a reference is taken
     bool enforce;   // carry decisions out if the policy enforces, whatever the targets' own `enforce` says,
                     // and let rounds wait until their outcomes are settled (bounded)
+    bool compare;   // the configuration with what the server shows
     usec_t timeout; // for the verdict of each; USEC_INFINITY: connect_timeout + query_timeout of the target
 };
 
@@ -28,8 +30,10 @@ struct oneshot_verdict {
     const char *target; // name; borrowed from the settings
     size_t index;       // of the target in the settings
     bool ok;
-    struct pg_error error;  // when !ok
-    struct summary summary; // when ok: as of the round's first poll
+    struct pg_error error;         // when !ok
+    struct summary summary;        // when ok: as of the round's first poll
+    struct comparison comparison;  // when ok, and asked for
+    struct pg_error compare_error; // why it is empty; kind NONE: it is not
 };
 
 struct oneshot_result {

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "config/config.h"
+#include "core/compare.h"
 #include "core/engine.h"
 #include "daemon/loop.h"
 #include "daemon/resolver.h"
@@ -42,6 +43,7 @@ struct target_options {
     struct policy *policy;              // a reference is taken
     bool enforce;                       // false: observe, whatever policy and config say
     bool competes;                      // with other watchdogs: of those that enforce, one acts
+    bool surveys;                       // reads at each connect what target_compare() needs
     void (*fn)(void *userdata, struct target *target, enum target_news news, usec_t now); // may be NULL
     void *userdata;
 };
@@ -76,6 +78,9 @@ const struct engine *target_engine(const struct target *target);
 bool target_is_busy(const struct target *target);
 // Why it is down; kind NONE while it is up.
 const struct pg_error *target_error(const struct target *target);
+// What engine_compare() says, once it has been polled. -EAGAIN: there was no survey, see *ret_error, or no poll.
+int target_compare(const struct target *target, bool is_only, struct comparison *ret,
+                   const struct pg_error **ret_error);
 // The self-check's last findings, for report; borrowed until the next connect.
 const struct event *target_findings(const struct target *target, size_t *ret_n);
 // How it goes, without the summary; cheap. Borrowed from the target until it runs again.

@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: PostgreSQL
+#include "check.h"
 #include "commands.h"
 #include "util/escape.h"
 #include "util/strbuf.h"
 
 struct check_options {
     struct source_options source;
+    bool connect;
     bool print;
 };
 
 static const struct option_row check_options[] = {
     OPTION_ROW_FILE(struct check_options, source.file),
+    OPTION_ROW_CONNINFO(struct check_options, source.conninfo),
+    {.name = "connect",
+     .kind = OPTION_FLAG,
+     .offset = offsetof(struct check_options, connect),
+     .help = "compare it with the live servers as well"},
     {.name = "print",
      .kind = OPTION_FLAG,
      .offset = offsetof(struct check_options, print),
@@ -30,6 +37,9 @@ static int check_run(const struct command *command, int argc, char **argv) {
     if (!cli_parse(command, argc, argv, &options, NULL, &status)) {
         return status;
     }
+    if (options.connect && options.print) {
+        return cli_usage_error(command, "%s: options '--connect' and '--print' exclude each other", command->name);
+    }
     status = cli_load(command, &options.source, false, &diags, &settings);
     if (status != EXIT_DONE) {
         return status;
@@ -40,6 +50,9 @@ static int check_run(const struct command *command, int argc, char **argv) {
             return cli_out_of_memory();
         }
         return cli_write(&text);
+    }
+    if (options.connect) {
+        return check_connect(settings);
     }
     escape_text(&text, settings->file ? settings->file : "PGVIGIL_CONNINFO");
     strbuf_add(&text, ": ok");
@@ -54,9 +67,13 @@ static int check_run(const struct command *command, int argc, char **argv) {
 
 const struct command command_check = {
     .name = "check",
-    .summary = "Validates the configuration; no server is asked.",
+    .summary = "Validates the configuration; --connect compares it with the servers.",
     .description = "Mistakes go to standard error, all at once, as FILE:LINE:COLUMN: error: KEY:\n"
-                   "why; the exit status is then 78.\n",
+                   "why; the exit status is then 78. --connect ends nothing: it tells, each with its\n"
+                   "line and what mends it, rights that are missing, rules and apps that match\n"
+                   "nobody or whom they can never end, pools beyond the slots, limits of the server\n"
+                   "that come first, poolers in between, other watchdogs; and how many sessions each\n"
+                   "rule would end now. The exit status is 1 when there is anything to tell.\n",
     .options = check_options,
     .n_options = ARRAY_SIZE(check_options),
     .fn = check_run,

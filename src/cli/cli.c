@@ -106,7 +106,7 @@ bool cli_colour(void) {
     return isatty(STDOUT_FILENO) && !(no_color && *no_color) && term && *term && strcmp(term, "dumb") != 0;
 }
 
-void cli_tell_failure(const struct oneshot_verdict *verdict) {
+const char *cli_failure_hint(const struct pg_error *error) {
     static const char *const hints[] = {
         [PG_ERROR_UNREACHABLE] = "is the server running, and do host and port name it?",
         [PG_ERROR_TIMEOUT] = "the network or the server is stalled, or connect_timeout and query_timeout are too short",
@@ -122,7 +122,12 @@ void cli_tell_failure(const struct oneshot_verdict *verdict) {
         [PG_ERROR_PROTOCOL] = "is it PostgreSQL 13 or newer, with no pooler in between?",
         [PG_N_ERROR_KINDS_] = NULL,
     };
+    return hints[error->kind];
+}
+
+void cli_tell_failure(const struct oneshot_verdict *verdict) {
     const struct pg_error *error = &verdict->error;
+    const char *hint = cli_failure_hint(error);
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
 
     strbuf_addf(&text, "'%s' cannot be asked (%s): ", verdict->target, pg_error_kind_to_string(error->kind));
@@ -132,8 +137,8 @@ void cli_tell_failure(const struct oneshot_verdict *verdict) {
         escape_text(&text, error->sqlstate);
         strbuf_add(&text, "]");
     }
-    if (hints[error->kind]) {
-        strbuf_addf(&text, "\nhint: %s", hints[error->kind]);
+    if (hint) {
+        strbuf_addf(&text, "\nhint: %s", hint);
     }
     cli_error("%s", strbuf_str(&text));
 }

@@ -65,5 +65,7 @@ int cli_load(const struct command *command, const struct source_options *source,
 // Is `name` one of the settings' targets? NULL is fine. EXIT_DONE or EXIT_USAGE.
 int cli_check_target(const struct command *command, const struct settings *settings, const char *name) MUST_CHECK;
 
+// What to do about a server that cannot be asked, by struct pg_error's kind; NULL: nothing known.
+const char *cli_failure_hint(const struct pg_error *error);
 // Tells a failed verdict on stderr: which server, why, and what to do.
 void cli_tell_failure(const struct oneshot_verdict *verdict);

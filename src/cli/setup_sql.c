@@ -199,7 +199,7 @@ static int setup_sql_run(const struct command *command, int argc, char **argv) {
 
 const struct command command_setup_sql = {
     .name = "setup-sql",
-    .summary = "Prints the SQL that makes a role for pgvigil with the rights it needs.",
+    .summary = "Prints the SQL that makes a role with the rights pgvigil needs.",
     .description = "One text for PostgreSQL 13 and newer, to be run by a superuser; running it again\n"
                    "changes nothing that is right. It contains no password.\n"
                    "    pgvigil setup-sql | psql -X -v ON_ERROR_STOP=1 -d postgres\n",

@@ -8,6 +8,7 @@
 #include "scalar.h"
 #include "tables.h"
 #include "util/escape.h"
+#include "util/macro.h"
 #include "util/strbuf.h"
 #include "yaml_tree.h"
 
@@ -228,6 +229,23 @@ static void print_section(struct strbuf *sb, const struct section *section, cons
         const struct yaml_pair *pair = yaml_node_find(map, section->fields[i].name);
         print_field(sb, &section->fields[i], pair ? pair->value : NULL, depth);
     }
+}
+
+struct location config_locate(const struct config *config, const char *section, const char *name, const char *key) {
+    const char *const path[] = {section, name, key};
+    const struct yaml_node *node = config->tree;
+    struct location at = node->at;
+
+    for (size_t i = 0; i < ARRAY_SIZE(path) && path[i]; i++) {
+        const struct yaml_pair *pair = yaml_node_find(node, path[i]);
+        if (!pair) {
+            break;
+        }
+        // Values that fill lines of their own begin in some other place than people look for.
+        at = pair->value->kind == NODE_SCALAR ? pair->value->at : pair->key_at;
+        node = pair->value;
+    }
+    return at;
 }
 
 int config_print(const struct config *config, struct strbuf *sb) {

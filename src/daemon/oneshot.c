@@ -40,6 +40,8 @@ struct oneshot {
     size_t n_targets;
     bool started;
     bool enforce;
+    bool compare;
+    bool is_only; // the file names no other server
     usec_t timeout;
     struct loop_timer *timer;
     struct loop_signal *signals[2];
@@ -54,6 +56,7 @@ struct oneshot {
 void oneshot_result_deinit(struct oneshot_result *result) {
     for (size_t i = 0; i < result->n_verdicts; i++) {
         summary_deinit(&result->verdicts[i].summary);
+        comparison_deinit(&result->verdicts[i].comparison);
     }
     free(result->verdicts);
     *result = (struct oneshot_result){0};
@@ -176,6 +179,19 @@ static void oneshot_on_timer(void *userdata, usec_t now) {
     oneshot_reconsider(oneshot, now);
 }
 
+static int oneshot_compare(struct oneshot *oneshot, const struct target *target, struct oneshot_verdict *verdict) {
+    const struct pg_error *error = NULL;
+
+    comparison_deinit(&verdict->comparison);
+    verdict->compare_error = (struct pg_error){.kind = PG_ERROR_NONE};
+    int r = oneshot->compare ? target_compare(target, oneshot->is_only, &verdict->comparison, &error) : 0;
+    if (r == -EAGAIN && error) {
+        verdict->compare_error = *error;
+        return 0;
+    }
+    return r;
+}
+
 static void oneshot_on_news(void *userdata, struct target *target, enum target_news news, usec_t now) {
     struct oneshot_target *entry = userdata;
     struct oneshot *oneshot = entry->oneshot;
@@ -185,7 +201,8 @@ static void oneshot_on_news(void *userdata, struct target *target, enum target_n
     }
     switch (news) {
     case TARGET_POLLED:
-        if (engine_summarize(target_engine(target), &entry->verdict.summary) < 0) {
+        if (engine_summarize(target_engine(target), &entry->verdict.summary) < 0 ||
+            oneshot_compare(oneshot, target, &entry->verdict) < 0) {
             oneshot->error = -ENOMEM;
         } else {
             entry->verdict.ok = true;
@@ -248,6 +265,7 @@ static int oneshot_add_target(struct oneshot *oneshot, const struct oneshot_opti
         .conninfo = options->settings->conninfos[index],
         .policy = options->policy,
         .enforce = options->enforce,
+        .surveys = options->compare,
         .fn = oneshot_on_news,
         .userdata = entry,
     };
@@ -273,6 +291,8 @@ int oneshot_new(const struct oneshot_options *options, bool (*fn)(void *userdata
         return -ENOMEM;
     }
     oneshot->enforce = options->enforce;
+    oneshot->compare = options->compare;
+    oneshot->is_only = config->n_targets == 1;
     oneshot->timeout = options->timeout;
     oneshot->fn = fn;
     oneshot->userdata = userdata;
@@ -305,6 +325,7 @@ struct oneshot *oneshot_free(struct oneshot *oneshot) {
         }
         target_free(target->target);
         summary_deinit(&target->verdict.summary);
+        comparison_deinit(&target->verdict.comparison);
         free(target->unsettled);
     }
     free(oneshot->targets);
@@ -367,6 +388,7 @@ int oneshot_round(struct oneshot *oneshot, struct oneshot_result *ret) {
         struct oneshot_verdict *verdict = &oneshot->targets[i].verdict;
         result.verdicts[result.n_verdicts++] = *verdict;
         verdict->summary = (struct summary){0}; // moved
+        verdict->comparison = (struct comparison){0};
     }
     *ret = result;
     result = (struct oneshot_result){0};

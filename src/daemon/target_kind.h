@@ -45,6 +45,7 @@ struct server {
     // Known from SERVER_UP on.
     int version_num;
     bool observe_only; // something stands between us: nothing may be signalled through it
+    bool surveys;      // a survey is made before READY; the target's to set before start()
 };
 
 struct target_kind {
@@ -70,6 +71,8 @@ struct target_kind {
 
     // The i-th finding of the self-check; false: there are no more. Borrowed until close().
     bool (*finding)(const struct server *server, size_t i, struct finding *ret);
+    // What the survey brought; borrowed until close(). NULL: none was made, or it failed with *ret_error.
+    const struct server_survey *(*survey)(const struct server *server, const struct pg_error **ret_error);
 };
 
 extern const struct target_kind target_kind_postgres;

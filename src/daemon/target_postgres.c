@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 
-// PostgreSQL as a target: login, JOB_IDENTIFY, JOB_SET_UP, JOB_RIGHTS, and then whatever is asked for. Behind a pooler
-// nothing is set or prepared (the next client would inherit it), and nothing is signalled.
+// PostgreSQL as a target: login, JOB_IDENTIFY, perhaps JOB_SURVEY, JOB_SET_UP, JOB_RIGHTS, and then whatever is asked
+// for. Behind a pooler nothing is set or prepared (the next client would inherit it), and nothing is signalled.
 
 #include "target_kind.h"
 
@@ -19,10 +19,10 @@ struct postgres {
     struct connection *connection;
     struct poll_options options;
     struct known *known;  // by the polls of this connection
-    bool leads;           // as of the last answer on this connection
     usec_t deadline;      // of login and JOB_IDENTIFY
     struct job *finished; // what the last report borrows from
     struct job *rights;
+    struct job *survey; // NULL: none was made
     bool is_lost;
     bool is_given_up;      // by us, while connecting: no acts are under way
     struct pg_error error; // when lost
@@ -50,7 +50,8 @@ static void postgres_close(struct server *server) {
     }
     p->finished = job_free(p->finished);
     p->rights = job_free(p->rights);
-    p->is_lost = p->is_given_up = p->leads = false;
+    p->survey = job_free(p->survey);
+    p->is_lost = p->is_given_up = false;
     p->options = (struct poll_options){0};
     if (p->known) {
         known_forget(p->known);
@@ -140,7 +141,7 @@ static void postgres_set_options(struct postgres *p) {
 
 static int postgres_lead(struct server *server, bool want) {
     struct postgres *p = postgres_of(server);
-    return postgres_submit(p, job_lead_new(&p->options, want, p->leads));
+    return postgres_submit(p, job_lead_new(&p->options, want));
 }
 
 static int postgres_poll(struct server *server) {
@@ -167,16 +168,25 @@ static int postgres_act(struct server *server, const struct decision *decisions,
     return postgres_submit(p, job);
 }
 
+static void postgres_set_up(struct postgres *p) {
+    usec_t patience = POSTGRES_PATIENCE * p->config->query_timeout;
+    int version_num = p->server.version_num;
+    if (p->server.observe_only) {
+        postgres_submit_own(p, job_rights_new(version_num), patience);
+    } else {
+        postgres_submit_own(p, job_set_up_new(version_num, p->config->query_timeout), patience);
+    }
+}
+
 static enum server_event postgres_identified(struct postgres *p, const struct job *job) {
     const struct identity identity = job_identity(job);
-    usec_t patience = POSTGRES_PATIENCE * p->config->query_timeout;
     p->server.version_num = identity.version_num;
     p->server.observe_only = identity.backend_pid != connection_backend_pid(p->connection);
     p->options.version_num = identity.version_num;
-    if (p->server.observe_only) {
-        postgres_submit_own(p, job_rights_new(identity.version_num), patience);
+    if (p->server.surveys) {
+        postgres_submit_own(p, job_survey_new(identity.version_num), POSTGRES_PATIENCE * p->config->query_timeout);
     } else {
-        postgres_submit_own(p, job_set_up_new(identity.version_num, p->config->query_timeout), patience);
+        postgres_set_up(p);
     }
     return SERVER_UP;
 }
@@ -193,6 +203,10 @@ static enum server_event postgres_finished(struct postgres *p, struct job *job, 
             return postgres_identified(p, job);
         }
         postgres_give_up(p, error);
+        return SERVER_NOTHING;
+    case JOB_SURVEY:
+        p->survey = TAKE_PTR(p->finished);
+        postgres_set_up(p);
         return SERVER_NOTHING;
     case JOB_SET_UP:
         if (failed) {
@@ -216,7 +230,6 @@ static enum server_event postgres_finished(struct postgres *p, struct job *job, 
     case JOB_LEAD:
         ret->leader = job_leader(job, &ret->leader_pid);
         ret->error = error;
-        p->leads = failed ? p->leads : ret->leader == LEADER_SELF;
         return SERVER_LED;
     case JOB_ACT:
         ret->acts = job_acts(job, &ret->n_acts);
@@ -298,6 +311,12 @@ static bool postgres_finding(const struct server *server, size_t i, struct findi
     return true;
 }
 
+static const struct server_survey *postgres_survey(const struct server *server, const struct pg_error **ret_error) {
+    const struct postgres *p = postgres_of_const(server);
+    *ret_error = p->survey ? job_error(p->survey) : NULL;
+    return p->survey ? job_survey(p->survey) : NULL;
+}
+
 const struct target_kind target_kind_postgres = {
     .new = postgres_new,
     .free = postgres_free,
@@ -313,4 +332,5 @@ const struct target_kind target_kind_postgres = {
     .look = postgres_look,
     .act = postgres_act,
     .finding = postgres_finding,
+    .survey = postgres_survey,
 };

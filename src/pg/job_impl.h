@@ -55,21 +55,14 @@ struct act {
     char *application_name; // the test's
 };
 
-enum lead_change {
-    LEAD_KEEP,
-    LEAD_TAKE,
-    LEAD_LEAVE,
-};
-
-// The first round reads who holds the lock; if that is not as wanted another one takes it or lets it go, and reads
+// The first round reads who holds the lock; if that is not as wanted the second takes it or lets it go, and reads
 // again.
 struct job_lead {
     bool prepared;
     bool want;
-    bool leads;              // we did so before, and hold the lock since
-    bool has_self;           // we hold it
-    bool is_fresh;           // we have taken it in this job
-    enum lead_change change; // that the next round makes
+    bool has_self; // we hold it
+    bool is_taken; // in our database, by whomever
+    bool is_fresh; // we have taken it in this job
     enum leader leader;
     int64_t pid;
 };
@@ -90,6 +83,17 @@ struct job_rights {
     size_t n_findings;
     char *texts[2 * RIGHTS_MAX_FINDINGS]; // what the findings borrow
     size_t n_texts;
+};
+
+#define SURVEY_MAX_RESULTS 4
+struct job_survey {
+    int version_num;
+    PGresult *results[SURVEY_MAX_RESULTS]; // the survey's strings stand in these
+    struct server_setting *settings;
+    size_t n_settings, settings_capacity;
+    struct server_watchdog *watchdogs;
+    struct server_collation *collations;
+    struct server_survey survey;
 };
 
 struct job_set_up {
@@ -121,6 +125,7 @@ struct job {
         struct identity identity;
         struct job_set_up set_up;
         struct job_rights rights;
+        struct job_survey survey;
         struct job_scan scan;
         struct job_lead lead;
         struct job_act act;

@@ -18,6 +18,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "core/compare.h"
 #include "core/session.h"
 #include "util/macro.h"
 
@@ -32,6 +33,10 @@
 // The lock of the watchdog that acts, as pg_locks shows it: classid and objid. "pgvi", "gil1".
 #define LEAD_KEY_1 "1885828713"
 #define LEAD_KEY_2 "1734962225"
+
+// Of enum server_timeout; those that the server does not know are not there.
+#define TIMEOUT_NAMES                                                                                                  \
+    "'idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout'"
 
 // PostgreSQL's own bound (MAX_BACKENDS, 18 bits); no scan can bring more.
 #define SCAN_MAX_ROWS 262143
@@ -165,16 +170,57 @@ static const char sql_names[] =
     "SELECT false, d.oid, d.datname::pg_catalog.text, false, d.datconnlimit FROM pg_catalog.pg_database d "
     "WHERE d.oid" EQ "ANY ($2)";
 
+#define LEAD_LOCK                                                                                                      \
+    "l.locktype" EQ "'advisory' AND l.classid" EQ LEAD_KEY_1 "::pg_catalog.oid "                                       \
+    "AND l.objid" EQ LEAD_KEY_2 "::pg_catalog.oid AND l.objsubid" EQ "2 AND l.granted"
 // Session-level advisory locks are per database, so the one who leads is found in pg_locks, over all of them. A holder
-// without activity has come or gone between the two looks. To pg_stat_get_activity NULL means everybody.
+// that is no backend any more when its activity is asked for has left. To pg_stat_get_activity NULL means everybody.
 static const char sql_leaders[] =
-    "SELECT l.pid, CASE WHEN l.pid IS NULL THEN false ELSE a.usesysid" EQ "me.usesysid END, "
-    "COALESCE(l.pid" EQ "me.pid, false), l.database" EQ "me.datid "
+    "SELECT l.pid, COALESCE(a.usesysid" EQ "me.usesysid, false), COALESCE(l.pid" EQ "me.pid, false), "
+    "l.database" EQ "me.datid "
     "FROM pg_catalog.pg_locks l, pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) me, "
     "LATERAL (SELECT COALESCE(l.pid, 0)) p(pid) LEFT JOIN LATERAL pg_catalog.pg_stat_get_activity(p.pid) a ON true "
-    "WHERE l.locktype" EQ "'advisory' AND l.classid" EQ LEAD_KEY_1 "::pg_catalog.oid "
-    "AND l.objid" EQ LEAD_KEY_2 "::pg_catalog.oid AND l.objsubid" EQ "2 AND l.granted "
-    "ORDER BY 2 DESC NULLS LAST, a.backend_start, l.pid LIMIT " STRING(QUERY_MAX_LEADERS);
+    "WHERE " LEAD_LOCK " "
+    "AND (l.pid IS NULL OR a.pid IS NOT NULL) "
+    "ORDER BY 2 DESC, a.backend_start, l.pid LIMIT " STRING(QUERY_MAX_LEADERS);
+
+// --- What is read only to be compared with the configuration. Asked before the session is set up, as our own SETs would
+// stand in the place of what the server says.
+
+// Settings that ALTER ROLE, ALTER DATABASE, our conninfo or a pooler has changed for us tell nothing of others: NULL.
+static const char sql_timeouts[] =
+    "SELECT s.name, CASE WHEN s.source" EQ "ANY (ARRAY['default', 'environment variable', 'configuration file', "
+    "'command line', 'override']) THEN s.setting::pg_catalog.int8 END "
+    "FROM pg_catalog.pg_settings s WHERE s.name" EQ "ANY (ARRAY[" TIMEOUT_NAMES "])";
+// Entries are compared as bytes until it is known whose they are: others may be in any encoding.
+static const char sql_overrides[] =
+    "SELECT r.rolname::pg_catalog.text, pg_catalog.quote_ident(r.rolname), d.datname::pg_catalog.text, "
+    "pg_catalog.quote_ident(d.datname), t.name, "
+    "pg_catalog.substr(c.entry, pg_catalog.length(t.name) OPERATOR(pg_catalog.+) 2) "
+    "FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_roles r ON r.oid" EQ "s.setrole "
+    "LEFT JOIN pg_catalog.pg_database d ON d.oid" EQ "s.setdatabase, "
+    "LATERAL pg_catalog.unnest(s.setconfig) c(entry), pg_catalog.unnest(ARRAY[" TIMEOUT_NAMES "]) t(name) "
+    "WHERE pg_catalog.starts_with(c.entry, t.name OPERATOR(pg_catalog.||) '=') "
+    "AND (s.setrole" EQ "0::pg_catalog.oid OR r.oid IS NOT NULL) "
+    "AND (s.setdatabase" EQ "0::pg_catalog.oid OR d.oid IS NOT NULL) "
+    "ORDER BY 1 NULLS FIRST, 3 NULLS FIRST, 5 LIMIT " STRING(SURVEY_MAX_OVERRIDES);
+static const char sql_watchdogs[] =
+    "SELECT w.pid, COALESCE(r.rolname::pg_catalog.text, ''), w.client_addr, COALESCE(w.usesysid" EQ
+    "me.usesysid, false), COALESCE(pg_catalog.host(w.client_addr), '')" EQ
+    "COALESCE(pg_catalog.host(me.client_addr), ''), w.pid" EQ "ANY (h.pids) "
+    "FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) me, "
+    "(SELECT ARRAY(SELECT l.pid FROM pg_catalog.pg_locks l WHERE " LEAD_LOCK ") AS pids) h, "
+    "pg_catalog.pg_stat_get_activity(NULL) w LEFT JOIN pg_catalog.pg_roles r ON r.oid" EQ "w.usesysid "
+    "WHERE w.pid" NE "me.pid AND w.backend_type" EQ "'client backend' "
+    "AND (w.application_name" EQ "'pgvigil' OR w.pid" EQ "ANY (h.pids)) "
+    "ORDER BY 6 DESC, w.backend_start, w.pid LIMIT " STRING(SURVEY_MAX_WATCHDOGS);
+// 15 and newer.
+static const char sql_collations[] =
+    "SELECT d.datname::pg_catalog.text, pg_catalog.quote_ident(d.datname), d.datcollversion, "
+    "pg_catalog.pg_database_collation_actual_version(d.oid) FROM pg_catalog.pg_database d "
+    "WHERE d.datallowconn AND (d.datcollversion COLLATE pg_catalog.\"C\")" NE
+    "pg_catalog.pg_database_collation_actual_version(d.oid) ORDER BY d.datname LIMIT " STRING(SURVEY_MAX_COLLATIONS);
+
 static const char sql_take_lead[] = "SELECT pg_catalog.pg_try_advisory_lock(" LEAD_KEY_1 ", " LEAD_KEY_2 ")";
 static const char sql_leave_lead[] = "SELECT pg_catalog.pg_advisory_unlock(" LEAD_KEY_1 ", " LEAD_KEY_2 ")";
 
@@ -264,9 +310,35 @@ static const struct column columns_names[] = {
 };
 static const struct column columns_leaders[] = {
     [LEADERS_PID] = {PG_TYPE_INT4, true},
-    [LEADERS_OWN] = {PG_TYPE_BOOL, true},
+    [LEADERS_OWN] = {PG_TYPE_BOOL, false},
     [LEADERS_SELF] = {PG_TYPE_BOOL, false},
     [LEADERS_HERE] = {PG_TYPE_BOOL, false},
+};
+static const struct column columns_timeouts[] = {
+    [TIMEOUTS_NAME] = {PG_TYPE_TEXT, false},
+    [TIMEOUTS_VALUE] = {PG_TYPE_INT8, true},
+};
+static const struct column columns_overrides[] = {
+    [OVERRIDES_ROLE] = {PG_TYPE_TEXT, true},
+    [OVERRIDES_ROLE_QUOTED] = {PG_TYPE_TEXT, true},
+    [OVERRIDES_DATABASE] = {PG_TYPE_TEXT, true},
+    [OVERRIDES_DATABASE_QUOTED] = {PG_TYPE_TEXT, true},
+    [OVERRIDES_NAME] = {PG_TYPE_TEXT, false},
+    [OVERRIDES_VALUE] = {PG_TYPE_TEXT, false},
+};
+static const struct column columns_watchdogs[] = {
+    [WATCHDOGS_PID] = {PG_TYPE_INT4, false},
+    [WATCHDOGS_ROLE] = {PG_TYPE_TEXT, false},
+    [WATCHDOGS_CLIENT] = {PG_TYPE_INET, true},
+    [WATCHDOGS_OWN_ROLE] = {PG_TYPE_BOOL, false},
+    [WATCHDOGS_SAME_CLIENT] = {PG_TYPE_BOOL, false},
+    [WATCHDOGS_HOLDS] = {PG_TYPE_BOOL, false},
+};
+static const struct column columns_collations[] = {
+    [COLLATIONS_DATABASE] = {PG_TYPE_TEXT, false},
+    [COLLATIONS_DATABASE_QUOTED] = {PG_TYPE_TEXT, false},
+    [COLLATIONS_RECORDED] = {PG_TYPE_TEXT, false},
+    [COLLATIONS_ACTUAL] = {PG_TYPE_TEXT, false},
 };
 static const struct column columns_lead[] = {[LEAD_DONE] = {PG_TYPE_BOOL, false}};
 static const struct column columns_act[] = {
@@ -303,6 +375,13 @@ static const struct statement statements[] = {
     [STATEMENT_NAMES] = {"pgvigil_names", true, sql_names, PARAMS(2, PG_TYPE_OID_ARRAY, PG_TYPE_OID_ARRAY),
                          COLUMNS(columns_names), ROWS(0, 2 * SCAN_MAX_ROWS)},
     [STATEMENT_LEADERS] = {"pgvigil_leaders", true, sql_leaders, COLUMNS(columns_leaders), ROWS(0, QUERY_MAX_LEADERS)},
+    [STATEMENT_TIMEOUTS] = {"timeouts", false, sql_timeouts, COLUMNS(columns_timeouts), ROWS(0, N_SERVER_TIMEOUTS_)},
+    [STATEMENT_OVERRIDES] = {"overrides", false, sql_overrides, COLUMNS(columns_overrides),
+                             ROWS(0, SURVEY_MAX_OVERRIDES)},
+    [STATEMENT_WATCHDOGS] = {"watchdogs", false, sql_watchdogs, COLUMNS(columns_watchdogs),
+                             ROWS(0, SURVEY_MAX_WATCHDOGS)},
+    [STATEMENT_COLLATIONS] = {"collations", false, sql_collations, COLUMNS(columns_collations),
+                              ROWS(0, SURVEY_MAX_COLLATIONS)},
     [STATEMENT_TAKE_LEAD] = {"take_lead", false, sql_take_lead, COLUMNS(columns_lead), ROWS(1, 1)},
     [STATEMENT_LEAVE_LEAD] = {"leave_lead", false, sql_leave_lead, COLUMNS(columns_lead), ROWS(1, 1)},
     [STATEMENT_TERMINATE] = {"pgvigil_terminate", true, ACT(GUARD, "pg_terminate_backend"), GUARD_PARAMS, ACT_ROW},

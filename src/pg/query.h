@@ -38,6 +38,10 @@ enum statement_id {
     STATEMENT_LOOK,
     STATEMENT_NAMES,
     STATEMENT_LEADERS,
+    STATEMENT_TIMEOUTS,
+    STATEMENT_OVERRIDES,
+    STATEMENT_WATCHDOGS,
+    STATEMENT_COLLATIONS,
     STATEMENT_TAKE_LEAD,
     STATEMENT_LEAVE_LEAD,
     STATEMENT_TERMINATE,
@@ -56,6 +60,9 @@ struct column {
 #define QUERY_MAX_PARAMS 11
 #define QUERY_MAX_BLOCKERS 100 // of one session that waits
 #define QUERY_MAX_LEADERS 20
+#define SURVEY_MAX_OVERRIDES 500
+#define SURVEY_MAX_WATCHDOGS 20
+#define SURVEY_MAX_COLLATIONS 50
 
 struct statement {
     const char *name; // of the prepared statement, and in our messages
@@ -133,10 +140,31 @@ enum {
 enum { NAMES_IS_ROLE, NAMES_OID, NAMES_NAME, NAMES_SUPERUSER, NAMES_LIMIT };
 enum {
     LEADERS_PID,  // NULL: a prepared transaction holds the lock
-    LEADERS_OWN,  // it runs as our own role; NULL: it has just come or gone
+    LEADERS_OWN,  // it runs as our own role
     LEADERS_SELF, // it is us
     LEADERS_HERE, // in our database, where nobody else can take it then
 };
+enum {
+    TIMEOUTS_NAME,
+    TIMEOUTS_VALUE, // milliseconds; NULL: what the server itself says is not known
+};
+enum {
+    OVERRIDES_ROLE, // NULL: all
+    OVERRIDES_ROLE_QUOTED,
+    OVERRIDES_DATABASE, // NULL: all
+    OVERRIDES_DATABASE_QUOTED,
+    OVERRIDES_NAME,
+    OVERRIDES_VALUE,
+};
+enum {
+    WATCHDOGS_PID,
+    WATCHDOGS_ROLE,
+    WATCHDOGS_CLIENT,
+    WATCHDOGS_OWN_ROLE,
+    WATCHDOGS_SAME_CLIENT, // it comes from where we come from
+    WATCHDOGS_HOLDS,       // the lock of the one that acts
+};
+enum { COLLATIONS_DATABASE, COLLATIONS_DATABASE_QUOTED, COLLATIONS_RECORDED, COLLATIONS_ACTUAL };
 enum { LEAD_DONE };
 enum { ACT_DONE, ACT_AT };
 

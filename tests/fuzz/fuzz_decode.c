@@ -165,6 +165,30 @@ static void fuzz_rights(struct input *in) {
     job_free(job);
 }
 
+static void fuzz_survey(struct input *in) {
+    struct job *job = job_survey_new(150000);
+    static const enum statement_id ids[] = {STATEMENT_TIMEOUTS, STATEMENT_OVERRIDES, STATEMENT_WATCHDOGS,
+                                            STATEMENT_COLLATIONS};
+    for (unsigned i = 0; i < ARRAY_SIZE(ids); i++) {
+        job_take_result(job, i, input_result(in, ids[i]), 1);
+    }
+    const struct server_survey *survey = job_survey(job);
+    assert((survey == NULL) == (job_error(job)->kind != PG_ERROR_NONE));
+    for (size_t i = 0; survey && i < survey->n_settings; i++) {
+        const struct server_setting *setting = &survey->settings[i];
+        assert((unsigned)setting->which < N_SERVER_TIMEOUTS &&
+               (setting->user == NULL) == (setting->user_quoted == NULL));
+        (void)fuzz_touch(setting->database);
+    }
+    for (size_t i = 0; survey && i < survey->n_watchdogs; i++) {
+        assert(survey->watchdogs[i].pid > 0 && fuzz_touch(survey->watchdogs[i].user) <= 1024);
+    }
+    for (size_t i = 0; survey && i < survey->n_collations; i++) {
+        (void)(fuzz_touch(survey->collations[i].recorded) + fuzz_touch(survey->collations[i].database_quoted));
+    }
+    job_free(job);
+}
+
 static void fuzz_identify(struct input *in) {
     struct job *job = job_identify_new();
     job_take_result(job, 0, input_result(in, STATEMENT_IDENTIFY), 1);
@@ -189,7 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         fuzz_changes(&in);
         return 0;
     }
-    switch (kind % 6) {
+    switch (kind % 7) {
     case 0:
         fuzz_scan(&in, false);
         break;
@@ -204,6 +228,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         break;
     case 4:
         fuzz_identify(&in);
+        break;
+    case 6:
+        fuzz_survey(&in);
         break;
     default:
         fuzz_connect_error(&in);
