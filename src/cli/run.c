@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: PostgreSQL
-#include <string.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "daemon/app.h"
+#include "util/strbuf.h"
 
 struct run_options {
     struct source_options source;
@@ -23,7 +23,7 @@ static int run_run(const struct command *command, int argc, char **argv) {
     CLEANUP(diag_list_deinit) struct diag_list diags = {0};
     CLEANUP(settings_freep) struct settings *settings = NULL;
     struct run_options options = {0};
-    const char *why = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf why = STRBUF_EMPTY;
     int status;
 
     if (!cli_parse(command, argc, argv, &options, NULL, &status)) {
@@ -36,11 +36,11 @@ static int run_run(const struct command *command, int argc, char **argv) {
     const struct app_options app = {
         .source = {.file = options.source.file, .conninfo = options.source.conninfo, .observe = options.observe},
         .log_fd = STDOUT_FILENO,
-        .ret_why = &why,
+        .why = &why,
     };
     int r = app_run(TAKE_PTR(settings), &diags, &app);
     if (r < 0) {
-        cli_error("the daemon cannot run: %s: %s", why ? why : "set-up failed", strerror(-r));
+        cli_error("the daemon cannot run: %s", strbuf_str(&why));
         return EXIT_FAILED;
     }
     return EXIT_DONE;

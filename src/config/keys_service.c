@@ -123,3 +123,19 @@ int keys_parse_socket(struct binder *binder, const struct field *field, const st
     control->socket = strdup(text);
     return control->socket ? 0 : -ENOMEM;
 }
+
+int keys_find_socket(struct diag_list *diags, const struct yaml_node *tree, struct control_config *ret) {
+    const struct yaml_pair *section = tree ? yaml_node_find(tree, "control") : NULL;
+    const struct yaml_pair *pair = section ? yaml_node_find(section->value, "socket") : NULL;
+    const struct field *field = section_find(&tables_control, "socket");
+    struct binder binder = {.diags = diags};
+    size_t n_errors = diags->n_errors;
+    if (pair && !pair->value->is_bad) {
+        int r = keys_parse_socket(&binder, field, pair->value, &(struct path){.name = "socket"}, ret);
+        if (r < 0 || diags->n_errors == n_errors) {
+            return r;
+        }
+    }
+    ret->socket = strdup(CONTROL_SOCKET_DEFAULT);
+    return ret->socket ? 0 : -ENOMEM;
+}

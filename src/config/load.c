@@ -292,6 +292,26 @@ int config_load(const struct config_source *source, struct diag_list *diags, str
     return load_finish(&loader, r, ret);
 }
 
+int config_find_socket(const struct config_source *source, char **ret) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    struct loader loader = {.diags = &diags, .lookup = source->lookup, .lookup_data = source->lookup_data};
+    struct control_config control = {0};
+    int r = load_file(&loader, source->file);
+    if (r == 0 && source->with_conf_d) {
+        r = load_conf_d(&loader, source->file);
+    }
+    if (r == 0) {
+        r = keys_find_socket(&diags, loader.tree, &control);
+    }
+    (void)yaml_node_free(loader.tree);
+    if (r < 0 || diags.failed) {
+        free(control.socket);
+        return -ENOMEM;
+    }
+    *ret = control.socket;
+    return 0;
+}
+
 int config_load_buffer(const char *name, const char *text, size_t len, config_lookup_fn lookup, void *lookup_data,
                        struct diag_list *diags, struct config **ret) {
     struct loader loader = {

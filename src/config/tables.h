@@ -46,6 +46,8 @@ int keys_parse_listen(struct binder *binder, const struct field *field, const st
                       const struct path *path, void *member); // struct http_config
 int keys_parse_socket(struct binder *binder, const struct field *field, const struct yaml_node *node,
                       const struct path *path, void *member); // struct control_config
+// Into ret->socket what the tree says, the default when it says nothing that can be used. 0 or -ENOMEM.
+int keys_find_socket(struct diag_list *diags, const struct yaml_node *tree, struct control_config *ret);
 int keys_parse_app_selector(struct binder *binder, const struct field *field, const struct yaml_node *node,
                             const struct path *path, void *member); // the same, without `app`
 

@@ -8,8 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api.h"
 #include "app_impl.h"
 #include "daemon/clock.h"
+#include "util/escape.h"
 #include "util/strbuf.h"
 
 // Glibc gives what a poll has freed back to the kernel and fetches it again for the next, page by page: with these the
@@ -76,6 +78,8 @@ static void app_say_start(struct app_state *app) {
     app_add_count(&detail, config->n_targets, "target");
     strbuf_add(&detail, ", ");
     app_add_count(&detail, n_rules, "rule");
+    strbuf_addf(&detail, ", http %s, control %s", front_listen(app->front) ? front_listen(app->front) : "off",
+                front_socket(app->front) ? front_socket(app->front) : "off");
     app_say(app, EVENT_START, EVENT_NOTICE, &detail);
 
     strbuf_clear(&detail);
@@ -184,7 +188,25 @@ static int app_open_targets(struct app_state *app, const char **ret_why) {
     return 0;
 }
 
+// What is written and cannot be had is told as the reason why we do not start.
+static int app_open_front(struct app_state *app, const char **ret_why) {
+    *ret_why = "cannot set up what is served";
+    app->front = front_new(app->context.loop, app->context.sinks, api_handle, app);
+    if (!app->front) {
+        return -ENOMEM;
+    }
+    int r = front_prepare(app->front, app->settings->config, &app->why);
+    if (r < 0 && strbuf_error(&app->why) == 0) {
+        *ret_why = strbuf_str(&app->why);
+    }
+    if (r == 0) {
+        front_commit(app->front);
+    }
+    return r;
+}
+
 static void app_close(struct app_state *app) {
+    (void)front_free(app->front);
     app->targets = app_free_targets(app->targets, app->n_targets);
     (void)loop_signal_free(app->on_term);
     (void)loop_signal_free(app->on_int);
@@ -196,6 +218,7 @@ static void app_close(struct app_state *app) {
     (void)loop_free(app->context.loop);
     (void)settings_free(app->settings);
     diag_list_deinit(&app->diags);
+    strbuf_deinit(&app->why);
 }
 
 static int app_watch(struct app_state *app) {
@@ -228,11 +251,17 @@ int app_run(struct settings *settings, struct diag_list *diags, const struct app
         r = app_open_targets(&app, &why);
     }
     if (r == 0) {
+        r = app_open_front(&app, &why);
+    }
+    if (r == 0) {
         why = "the event loop failed";
         r = app_watch(&app);
     }
-    if (r < 0 && options->ret_why) {
-        *options->ret_why = why;
+    if (r < 0 && options->why) {
+        escape_text(options->why, why);
+        if (why != strbuf_str(&app.why)) {
+            strbuf_addf(options->why, ": %s", strerror(-r));
+        }
     }
     return r;
 }

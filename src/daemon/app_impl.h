@@ -8,6 +8,7 @@
 #include "daemon/resolver.h"
 #include "daemon/sinks.h"
 #include "daemon/target.h"
+#include "front.h"
 #include "service.h"
 #include "util/strbuf.h"
 #include "view.h"
@@ -21,10 +22,12 @@ struct app_state {
     struct target **targets; // in the order of the settings
     size_t n_targets;
     bool has_rejected;       // the last reload: the alarm is raised
+    struct front *front;     // what is served
     struct service *service; // what the service manager is told
     struct loop_signal *on_term;
     struct loop_signal *on_int;
     struct loop_signal *on_hup;
+    struct strbuf why;      // the last thing that could not be had
     const char *stopped_by; // NULL: not asked to stop
 };
 

@@ -144,7 +144,7 @@ static void app_say_reloaded(struct app_state *app, const struct reload *reload)
     view_source_note_reload(app->view, true);
 }
 
-// Everything that may fail: the targets that are new, the log. NULL: nothing has changed.
+// Everything that may fail: the targets that are new, where we are reached, the log. NULL: nothing has changed.
 static struct target **app_prepare(struct app_state *app, const struct settings *settings, const struct reload *reload,
                                    const char **ret_why) {
     size_t n = settings->config->n_targets;
@@ -159,7 +159,15 @@ static struct target **app_prepare(struct app_state *app, const struct settings 
         }
     }
     if (r == 0) {
+        strbuf_clear(&app->why);
+        r = front_prepare(app->front, settings->config, &app->why);
+        *ret_why = r < 0 ? strbuf_str(&app->why) : *ret_why;
+    }
+    if (r == 0) {
         r = sinks_reconfigure(app->context.sinks, settings->config->log.level, settings->config->log.format, ret_why);
+        if (r < 0) {
+            front_abort(app->front);
+        }
     }
     return r < 0 ? app_free_targets(targets, n) : targets;
 }
@@ -212,6 +220,7 @@ static const char *app_swap(struct app_state *app, struct settings **settings, s
     *settings = old;
     *diags = old_diags;
     app_show_targets(app);
+    front_commit(app->front);
     app_say_reloaded(app, &reload);
     return NULL;
 }

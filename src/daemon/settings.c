@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/escape.h"
 #include "util/macro.h"
 #include "util/strbuf.h"
 
@@ -228,4 +229,23 @@ int settings_load(const struct settings_options *options, struct diag_list *diag
     }
     *ret = TAKE_PTR(settings);
     return 0;
+}
+
+int settings_find_socket(const char *file, char **ret, struct strbuf *why) {
+    const char *conninfo, *variable = settings_lookup(SETTINGS_SOCKET_VARIABLE, NULL);
+    bool is_named = file != NULL;
+    file = settings_choose(&(struct settings_options){.file = file}, &conninfo);
+    if (is_named && access(file, R_OK) < 0) {
+        int error = errno;
+        escape_text(why, file);
+        strbuf_addf(why, ": cannot be read: %s (--socket PATH does without it)", strerror(error));
+        return -error;
+    }
+    if (!file) {
+        bool is_off = variable && strcmp(variable, "off") == 0;
+        *ret = is_off ? NULL : strdup(variable ? variable : CONTROL_SOCKET_DEFAULT);
+        return is_off || *ret ? 0 : -ENOMEM;
+    }
+    const struct config_source source = {.file = file, .with_conf_d = true, .lookup = settings_getenv};
+    return config_find_socket(&source, ret);
 }

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: PostgreSQL
+#pragma once
+
+// A small HTTP server on the loop, over TCP and Unix sockets: bounded in connections, bytes and time, so that no
+// client, slow or hostile, costs a poll more than a few system calls. It is read only over TCP. One request a
+// connection.
+//
+// Every connection has until HTTP_REQUEST_WITHIN after it was accepted to have sent its request whole, and
+// HTTP_READ_WITHIN to take the answer: deadlines, which no byte puts off.
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "daemon/loop.h"
+#include "util/cleanup.h"
+#include "util/strbuf.h"
+
+#define HTTP_MAX_CONNECTIONS 64 // of one listener; who comes then waits in the kernel's queue
+#define HTTP_REQUEST_WITHIN (10 * USEC_PER_SEC)
+#define HTTP_ANSWER_WITHIN (10 * USEC_PER_SEC) // unless http_wait() says otherwise
+#define HTTP_READ_WITHIN (10 * USEC_PER_SEC)
+#define HTTP_LINGER USEC_PER_SEC // for the client to see the end, before unread bytes of its would cut off the answer
+
+struct http;
+struct http_listener;
+struct http_exchange; // a request that has no answer yet, or not all of it
+
+enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST };
+
+struct http_request {
+    enum http_method method;
+    const char *path;   // as sent, "/metrics"
+    const char *query;  // what follows the '?'; "": nothing
+    const char *accept; // "": not said
+    const char *body;   // NUL-terminated
+    size_t body_len;
+    bool is_local;    // over a Unix socket
+    bool may_command; // ... by root, our own user, or a member of the socket's group
+};
+
+// The value of a query's parameter, decoded ("%20", '+'); free() it. 0; -ENOENT: not there; -EINVAL: badly encoded;
+// -ENOMEM.
+int http_query_get(const char *query, const char *name, char **ret);
+
+// `handle` answers now, or keeps the exchange for http_answer() or http_end() later; see http_wait().
+struct http *http_new(struct loop *loop,
+                      void (*handle)(void *userdata, struct http_exchange *exchange, const struct http_request *request,
+                                     usec_t now),
+                      void *userdata);     // NULL: out of memory
+struct http *http_free(struct http *http); // NULL-safe; closes all that is open; returns NULL
+DEFINE_CLEANUP(struct http *, http_free)
+
+// Serves a listening socket, and takes it over when it succeeds. `gid`: the group whose members may command; of Unix
+// sockets. 0 or -errno.
+int http_listen(struct http *http, int fd, bool is_local, gid_t gid, struct http_listener **ret);
+void http_listener_set_gid(struct http_listener *listener, gid_t gid); // for who connects from now on
+// Closes the socket; what is under way is finished. NULL-safe, returns NULL.
+struct http_listener *http_unlisten(struct http_listener *listener);
+
+// The whole answer. Takes the body's content over.
+void http_answer(struct http_exchange *exchange, int status, const char *content_type, struct strbuf *body, usec_t now);
+// The answer comes later: until `deadline`. `gone` tells that the exchange has ended before http_answer() or
+// http_end(): it must not be used any more.
+void http_wait(struct http_exchange *exchange, usec_t deadline, void (*gone)(void *userdata), void *userdata);
+// ... and in pieces: after http_begin() any number of http_write(), then http_end().
+void http_begin(struct http_exchange *exchange, int status, const char *content_type, usec_t now);
+void http_write(struct http_exchange *exchange, const struct strbuf *bytes, usec_t now);
+void http_end(struct http_exchange *exchange, usec_t now);

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "api.h"
+
+#include <string.h>
+
+#include "core/engine.h"
+#include "util/escape.h"
+#include "util/macro.h"
+
+#define API_TEXT "text/plain; charset=utf-8"
+#define API_MAX_NAMED 10 // targets that the first line of an answer names; the lines below have all of them
+
+struct api_call {
+    struct app_state *app;
+    struct http_exchange *exchange;
+    const struct http_request *request;
+    usec_t now;
+};
+
+static void api_answer_text(const struct api_call *call, int status, struct strbuf *text) {
+    http_answer(call->exchange, status, API_TEXT, text, call->now);
+}
+
+static void api_say_text(const struct api_call *call, int status, const char *line) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    strbuf_addf(&text, "%s\n", line);
+    api_answer_text(call, status, &text);
+}
+
+// ---- health
+
+// A list of targets of which something is wrong, in one line.
+struct api_blame {
+    struct strbuf text;
+    size_t n;
+};
+
+static void api_blame(struct api_blame *blame, const char *name, const char *why) {
+    if (blame->n++ < API_MAX_NAMED) {
+        strbuf_addf(&blame->text, "%s%s: %s", blame->n > 1 ? "; " : "", name, why);
+    }
+}
+
+static void api_add_blame(const struct api_blame *blame, struct strbuf *text) {
+    strbuf_add(text, strbuf_str(&blame->text));
+    if (blame->n > API_MAX_NAMED) {
+        strbuf_addf(text, "; and %zu more", blame->n - API_MAX_NAMED);
+    }
+}
+
+static void api_blame_deinit(struct api_blame *blame) {
+    strbuf_deinit(&blame->text);
+}
+
+// That we answer shows that the loop lives; the rest is what the service manager's watchdog is fed by.
+static void api_get_healthz(const struct api_call *call) {
+    CLEANUP(api_blame_deinit) struct api_blame blame = {0};
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    for (size_t i = 0; i < call->app->n_targets; i++) {
+        const struct target *target = call->app->targets[i];
+        if (!target_is_alive(target, call->now)) {
+            api_blame(&blame, target_name(target), "its work has stopped");
+        }
+    }
+    strbuf_add(&text, blame.n > 0 ? "stuck: " : "healthy");
+    api_add_blame(&blame, &text);
+    strbuf_add_char(&text, '\n');
+    api_answer_text(call, blame.n > 0 ? 503 : 200, &text);
+}
+
+// Whether it was polled lately, and in words how that is.
+static bool api_describe_polls(const struct api_call *call, size_t i, struct strbuf *text) {
+    struct view_target target;
+    target_status(call->app->targets[i], &target);
+    usec_t within = ENGINE_GAP_POLLS * call->app->settings->config->targets[i].poll_interval;
+    bool is_ready = target.polled_at > 0 && usec_sub(call->now, target.polled_at) <= within;
+    if (target.polled_at == 0) {
+        strbuf_add(text, "not polled yet");
+    } else {
+        strbuf_add(text, "polled ");
+        usec_render(text, usec_sub(call->now, target.polled_at));
+        strbuf_add(text, " ago");
+    }
+    if (!is_ready && target.polled_at > 0) {
+        strbuf_add(text, ", should be within ");
+        usec_render(text, within);
+    }
+    if (target.error) {
+        strbuf_addf(text, "; %s: ", target.error_kind);
+        escape_text(text, target.error);
+    }
+    return is_ready;
+}
+
+static void api_get_readyz(const struct api_call *call) {
+    CLEANUP(api_blame_deinit) struct api_blame blame = {0};
+    CLEANUP(strbuf_deinit) struct strbuf lines = STRBUF_EMPTY;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    for (size_t i = 0; i < call->app->n_targets; i++) {
+        CLEANUP(strbuf_deinit) struct strbuf how = STRBUF_EMPTY;
+        const char *name = target_name(call->app->targets[i]);
+        if (!api_describe_polls(call, i, &how)) {
+            api_blame(&blame, name, strbuf_str(&how));
+        }
+        strbuf_addf(&lines, "%s: %s\n", name, strbuf_str(&how));
+    }
+    strbuf_add(&text, blame.n > 0 ? "not ready: " : "ready");
+    api_add_blame(&blame, &text);
+    strbuf_addf(&text, "\n%s", strbuf_str(&lines));
+    api_answer_text(call, blame.n > 0 ? 503 : 200, &text);
+}
+
+// ---- which
+
+static const struct api_route {
+    const char *path;
+    bool is_command; // POST on the control socket
+    void (*fn)(const struct api_call *call);
+} api_routes[] = {
+    {"/healthz", false, api_get_healthz},
+    {"/readyz", false, api_get_readyz},
+};
+
+static void api_get_index(const struct api_call *call) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    strbuf_add(&text, "pgvigil " PGVIGIL_VERSION "\n");
+    for (size_t i = 0; i < ARRAY_SIZE(api_routes); i++) {
+        if (!api_routes[i].is_command || call->request->is_local) {
+            strbuf_addf(&text, "%s %s\n", api_routes[i].is_command ? "POST" : "GET", api_routes[i].path);
+        }
+    }
+    api_answer_text(call, 200, &text);
+}
+
+void api_handle(void *userdata, struct http_exchange *exchange, const struct http_request *request, usec_t now) {
+    const struct api_call call = {.app = userdata, .exchange = exchange, .request = request, .now = now};
+    bool is_command = request->method == HTTP_POST;
+    const struct api_route *route = NULL;
+    if (!is_command && strcmp(request->path, "/") == 0) {
+        api_get_index(&call);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(api_routes); i++) {
+        if (strcmp(api_routes[i].path, request->path) == 0) {
+            route = &api_routes[i];
+        }
+    }
+    if (!route) {
+        api_say_text(&call, 404, "there is nothing at this path; / lists what there is");
+    } else if (route->is_command != is_command) {
+        api_say_text(&call, route->is_command ? 400 : 405,
+                     route->is_command ? "this is a command: POST it" : "this is no command: GET it");
+    } else if (is_command && !request->may_command) {
+        api_say_text(&call, 403, "commands are for root, the daemon's user and members of the socket's group");
+    } else {
+        route->fn(&call);
+    }
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "front.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "endpoint.h"
+#include "util/cleanup.h"
+#include "util/fd.h"
+#include "util/macro.h"
+
+// One of the two, open or not.
+struct door {
+    char *name; // address or path as configured; NULL: closed
+    char *host; // of TCP
+    uint16_t port;
+    char *group; // of the socket; NULL: ours
+    struct endpoint_socket socket;
+    struct http_listener *listener;
+};
+
+enum door_kind { DOOR_TCP, DOOR_SOCKET, N_DOORS };
+static const struct {
+    const char *key;
+    const char *hint;
+} doors[] = {
+    [DOOR_TCP] = {"http.listen", "write http.listen with an address that is free, or off"},
+    [DOOR_SOCKET] = {"control.socket", "write control.socket with a path that pgvigil may make, or off"},
+};
+
+// What front_prepare() has found for one of them.
+struct plan {
+    bool keeps;       // what is open stays
+    struct door next; // open, or closed
+    bool was_closed;  // the one before had to make way: to be opened again by abort
+    struct strbuf failure;
+};
+
+struct front {
+    struct http *http;
+    struct sinks *sinks;
+    struct door doors[N_DOORS];
+    struct plan plans[N_DOORS];
+};
+
+static void door_close(struct door *door) {
+    door->listener = http_unlisten(door->listener);
+    endpoint_socket_remove(&door->socket);
+    free(door->name);
+    free(door->host);
+    free(door->group);
+    *door = (struct door){0};
+}
+
+// `door` says what; 0, or -errno with `why`.
+static int door_open(struct front *front, enum door_kind kind, struct door *door, struct strbuf *why) {
+    CLEANUP(fd_closep) int fd = -1;
+    int r = kind == DOOR_TCP ? endpoint_listen_tcp(door->host, door->port, &fd, why)
+                             : endpoint_listen_unix(door->name, door->group, &fd, &door->socket, why);
+    if (r < 0) {
+        return r;
+    }
+    r = http_listen(front->http, fd, kind == DOOR_SOCKET, door->socket.gid, &door->listener);
+    if (r < 0) {
+        strbuf_add(why, strerror(-r));
+        endpoint_socket_remove(&door->socket);
+        return r;
+    }
+    fd = -1;
+    return 0;
+}
+
+static char *door_copy(const char *text, bool *failed) {
+    char *copy = text ? strdup(text) : NULL;
+    *failed |= text && !copy;
+    return copy;
+}
+
+// 0 or -ENOMEM.
+static int door_describe(enum door_kind kind, const struct config *config, struct door *ret) {
+    bool failed = false;
+    struct door door = {0};
+    if (kind == DOOR_TCP) {
+        door.name = door_copy(config->http.listen, &failed);
+        door.host = door_copy(config->http.host, &failed);
+        door.port = config->http.port;
+    } else {
+        door.name = door_copy(config->control.socket, &failed);
+        door.group = door_copy(config->control.group, &failed);
+    }
+    if (failed) {
+        door_close(&door);
+        return -ENOMEM;
+    }
+    *ret = door;
+    return 0;
+}
+
+static bool front_is_same(const char *a, const char *b) {
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+// The same path: another group, perhaps. 0 or -errno with `why`.
+static int front_regroup(struct door *door, struct door *next, struct strbuf *why) {
+    if (front_is_same(door->group, next->group)) {
+        return 0;
+    }
+    int r = endpoint_socket_set_group(&door->socket, next->group, why);
+    if (r == 0) {
+        http_listener_set_gid(door->listener, door->socket.gid);
+        free(door->group);
+        door->group = TAKE_PTR(next->group);
+    }
+    return r;
+}
+
+// From 127.0.0.1:9432 to 0.0.0.0:9432 there is no way but by closing the first.
+static bool front_must_make_way(enum door_kind kind, const struct door *door, const struct door *next) {
+    return kind == DOOR_TCP && door->listener && door->port == next->port;
+}
+
+static int front_plan(struct front *front, enum door_kind kind, const struct config *config) {
+    struct door *door = &front->doors[kind];
+    struct plan *plan = &front->plans[kind];
+    int r = door_describe(kind, config, &plan->next);
+    if (r < 0) {
+        strbuf_add(&plan->failure, strerror(-r));
+        return r;
+    }
+    plan->keeps = door->listener && front_is_same(door->name, plan->next.name);
+    if (plan->keeps) {
+        r = front_regroup(door, &plan->next, &plan->failure);
+        door_close(&plan->next);
+        return r;
+    }
+    if (!plan->next.name) {
+        return 0;
+    }
+    if (front_must_make_way(kind, door, &plan->next)) {
+        door->listener = http_unlisten(door->listener);
+        plan->was_closed = true;
+    }
+    r = door_open(front, kind, &plan->next, &plan->failure);
+    bool is_written = kind == DOOR_TCP ? config->http.is_written : config->control.is_written;
+    return r == -ENOMEM || is_written ? r : 0;
+}
+
+static void front_forget_plans(struct front *front) {
+    for (size_t i = 0; i < N_DOORS; i++) {
+        door_close(&front->plans[i].next);
+        strbuf_deinit(&front->plans[i].failure);
+        front->plans[i] = (struct plan){0};
+    }
+}
+
+int front_prepare(struct front *front, const struct config *config, struct strbuf *why) {
+    int r = 0;
+    for (unsigned i = 0; i < N_DOORS && r == 0; i++) {
+        r = front_plan(front, (enum door_kind)i, config);
+        if (r < 0) {
+            const char *name = front->plans[i].next.name ? front->plans[i].next.name : front->doors[i].name;
+            strbuf_addf(why, "%s: cannot listen on %s: %s", doors[i].key, name ? name : "it",
+                        strbuf_str(&front->plans[i].failure));
+        }
+    }
+    if (r < 0) {
+        front_abort(front);
+    }
+    return r;
+}
+
+static void front_say_failure(struct front *front, enum door_kind kind) {
+    CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
+    const struct plan *plan = &front->plans[kind];
+    struct event event = event_make(EVENT_CONFIG_LOADED, EVENT_WARNING, NULL);
+    strbuf_addf(&detail, "%s: cannot listen on %s, its default: %s", doors[kind].key, plan->next.name,
+                strbuf_str(&plan->failure));
+    event.reason = "not_listening";
+    event.detail = strbuf_str(&detail);
+    event.hint = doors[kind].hint;
+    (void)sinks_emit(front->sinks, &event);
+}
+
+void front_commit(struct front *front) {
+    for (unsigned i = 0; i < N_DOORS; i++) {
+        struct plan *plan = &front->plans[i];
+        if (plan->keeps) {
+            continue;
+        }
+        door_close(&front->doors[i]);
+        if (plan->next.listener) {
+            front->doors[i] = plan->next;
+            plan->next = (struct door){0};
+        } else if (plan->next.name) {
+            front_say_failure(front, (enum door_kind)i);
+        }
+    }
+    front_forget_plans(front);
+}
+
+void front_abort(struct front *front) {
+    for (unsigned i = 0; i < N_DOORS; i++) {
+        struct door *door = &front->doors[i];
+        struct plan *plan = &front->plans[i];
+        door_close(&plan->next);
+        strbuf_clear(&plan->failure);
+        if (plan->was_closed && door_open(front, (enum door_kind)i, door, &plan->failure) < 0) {
+            CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
+            struct event event = event_make(EVENT_CONFIG_LOADED, EVENT_WARNING, NULL);
+            strbuf_addf(&detail, "%s: %s is lost: %s", doors[i].key, door->name, strbuf_str(&plan->failure));
+            event.reason = "not_listening";
+            event.detail = strbuf_str(&detail);
+            (void)sinks_emit(front->sinks, &event);
+            door_close(door);
+        }
+    }
+    front_forget_plans(front);
+}
+
+const char *front_listen(const struct front *front) {
+    return front->doors[DOOR_TCP].listener ? front->doors[DOOR_TCP].name : NULL;
+}
+
+const char *front_socket(const struct front *front) {
+    return front->doors[DOOR_SOCKET].listener ? front->doors[DOOR_SOCKET].name : NULL;
+}
+
+struct front *front_new(struct loop *loop, struct sinks *sinks,
+                        void (*handle)(void *userdata, struct http_exchange *exchange,
+                                       const struct http_request *request, usec_t now),
+                        void *userdata) {
+    struct front *front = calloc(1, sizeof(*front));
+    if (!front) {
+        return NULL;
+    }
+    front->sinks = sinks;
+    front->http = http_new(loop, handle, userdata);
+    return front->http ? front : front_free(front);
+}
+
+struct front *front_free(struct front *front) {
+    if (!front) {
+        return NULL;
+    }
+    front_forget_plans(front);
+    for (unsigned i = 0; i < N_DOORS; i++) {
+        door_close(&front->doors[i]);
+    }
+    (void)http_free(front->http);
+    free(front);
+    return NULL;
+}

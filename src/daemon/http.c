@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: PostgreSQL
+//
+// A connection over its life:
+//
+//   READING -> ANSWERING -> LINGERING -> (closed)
+//      |___________|____________|___________^   whatever fails, and each deadline
+//
+// It is not evhttp: that one accepts by itself, counts no connections and no header fields, and its timeout starts
+// again at each byte; there is no place to hang a deadline on before a request is whole, nor to hear that a connection
+// has gone. What is needed of HTTP is little, and all of it stands in http_message.c.
+//
+// Per wake-up a connection costs one read or one write of bounded size, and a listener a bounded number of accepts.
+
+#include "daemon/http.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "endpoint.h"
+#include "http_message.h"
+#include "util/fd.h"
+#include "util/macro.h"
+
+#define HTTP_ACCEPT_AT_ONCE 16
+#define HTTP_ACCEPT_AGAIN (100 * USEC_PER_MSEC) // when we are out of file descriptors or memory
+#define HTTP_SEND_AT_ONCE 65536
+#define HTTP_MAX_UNSENT (4 << 20) // of an answer in pieces: who does not read that much is given up
+
+enum http_state {
+    HTTP_READING,   // for the request, until HTTP_REQUEST_WITHIN after the accept. Then ANSWERING, or closed
+    HTTP_ANSWERING, // for the handler, and for the client to take what is there. Then LINGERING, or closed
+    HTTP_LINGERING, // all is sent: for the client to close, for HTTP_LINGER. Then closed
+};
+
+struct http_exchange {
+    struct http *http;
+    struct http_listener *listener; // NULL: it is closed by now
+    struct http_exchange *previous, *next;
+    int fd;
+    struct loop_io *io;
+    enum http_state state;
+    usec_t deadline;
+    bool is_local;
+    bool may_command;
+    struct http_reader reader;
+
+    bool is_handling; // inside the handler: what is answered is sent when it has returned
+    bool is_head;     // of a HEAD request: no body goes out
+    bool is_lost;     // it cannot be finished
+    bool has_begun;
+    bool has_ended;    // everything is in `out`
+    struct strbuf out; // its memory is kept until all of it is sent
+    size_t n_sent;     // of it
+    usec_t answer_by;  // while the handler is to go on
+    usec_t read_by;    // while something is unsent
+    void (*gone)(void *userdata);
+    void *gone_data;
+};
+
+struct http_listener {
+    struct http *http;
+    struct http_listener *next;
+    int fd;
+    struct loop_io *io;
+    bool is_local;
+    gid_t gid;
+    size_t n_exchanges;
+};
+
+struct http {
+    struct loop *loop;
+    void (*handle)(void *userdata, struct http_exchange *exchange, const struct http_request *request, usec_t now);
+    void *userdata;
+    struct http_exchange *exchanges;
+    struct http_listener *listeners;
+};
+
+static void http_arm_listener(struct http_listener *listener, usec_t pause_until);
+
+// ---- exchanges
+
+static struct http_exchange *http_exchange_free(struct http_exchange *exchange) {
+    struct http_listener *listener = exchange->listener;
+    (void)loop_io_free(exchange->io);
+    exchange->fd = fd_close(exchange->fd);
+    *(exchange->previous ? &exchange->previous->next : &exchange->http->exchanges) = exchange->next;
+    if (exchange->next) {
+        exchange->next->previous = exchange->previous;
+    }
+    http_reader_deinit(&exchange->reader);
+    strbuf_deinit(&exchange->out);
+    if (exchange->gone) {
+        exchange->gone(exchange->gone_data);
+    }
+    free(exchange);
+    if (listener && listener->n_exchanges-- == HTTP_MAX_CONNECTIONS) {
+        http_arm_listener(listener, USEC_INFINITY);
+    }
+    return NULL;
+}
+
+static size_t http_unsent(const struct http_exchange *exchange) {
+    return exchange->out.len - exchange->n_sent;
+}
+
+static usec_t http_deadline(const struct http_exchange *exchange) {
+    if (exchange->state != HTTP_ANSWERING) {
+        return exchange->deadline;
+    }
+    usec_t read_by = http_unsent(exchange) > 0 || exchange->is_lost ? exchange->read_by : USEC_INFINITY;
+    usec_t answer_by = exchange->has_ended ? USEC_INFINITY : exchange->answer_by;
+    return MIN(read_by, answer_by);
+}
+
+// Waits for what the state says; closes when that cannot be had.
+static void http_arm(struct http_exchange *exchange) {
+    unsigned wants = exchange->state != HTTP_ANSWERING ? LOOP_READ : http_unsent(exchange) > 0 ? LOOP_WRITE : 0;
+    if (loop_io_arm(exchange->io, exchange->fd, wants, http_deadline(exchange)) < 0) {
+        (void)http_exchange_free(exchange);
+    }
+}
+
+static void http_linger(struct http_exchange *exchange, usec_t now) {
+    (void)shutdown(exchange->fd, SHUT_WR);
+    exchange->state = HTTP_LINGERING;
+    exchange->deadline = usec_add(now, HTTP_LINGER);
+    strbuf_deinit(&exchange->out);
+    exchange->n_sent = 0;
+}
+
+static void http_refuse(struct http_exchange *exchange, int status, const char *why, usec_t now) {
+    CLEANUP(strbuf_deinit) struct strbuf body = STRBUF_EMPTY;
+    strbuf_addf(&body, "%s\n", why);
+    http_answer(exchange, status, "text/plain; charset=utf-8", &body, now);
+}
+
+static void http_call(struct http_exchange *exchange, usec_t now) {
+    struct http_request request = http_reader_request(&exchange->reader);
+    request.is_local = exchange->is_local;
+    request.may_command = exchange->may_command;
+    exchange->is_head = request.method == HTTP_HEAD;
+    if (request.method == HTTP_POST && !request.is_local) {
+        http_refuse(exchange, 405, "commands are taken on the control socket only", now);
+        return;
+    }
+    exchange->http->handle(exchange->http->userdata, exchange, &request, now);
+}
+
+// One read. False: it is closed.
+static bool http_read(struct http_exchange *exchange, usec_t now) {
+    size_t n;
+    int status = 0;
+    const char *why = NULL;
+    char *room = http_reader_room(&exchange->reader, &n);
+    if (!room) {
+        (void)http_exchange_free(exchange);
+        return false;
+    }
+    ssize_t got = recv(exchange->fd, room, n, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return true;
+    }
+    if (got <= 0) {
+        (void)http_exchange_free(exchange);
+        return false;
+    }
+    enum http_progress progress = http_reader_take(&exchange->reader, (size_t)got, &status, &why);
+    if (progress == HTTP_MORE) {
+        return true;
+    }
+    exchange->state = HTTP_ANSWERING;
+    exchange->answer_by = usec_add(now, HTTP_ANSWER_WITHIN);
+    exchange->is_handling = true;
+    if (progress == HTTP_COMPLETE) {
+        http_call(exchange, now);
+    } else {
+        http_refuse(exchange, status, why, now);
+    }
+    exchange->is_handling = false;
+    return true;
+}
+
+// One write. False: it is closed.
+static bool http_send(struct http_exchange *exchange, usec_t now) {
+    size_t n = MIN(http_unsent(exchange), (size_t)HTTP_SEND_AT_ONCE);
+    ssize_t sent = send(exchange->fd, exchange->out.data + exchange->n_sent, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return true;
+    }
+    if (sent < 0) {
+        (void)http_exchange_free(exchange);
+        return false;
+    }
+    exchange->n_sent += (size_t)sent;
+    if (http_unsent(exchange) == 0) {
+        strbuf_clear(&exchange->out);
+        exchange->n_sent = 0;
+        if (exchange->has_ended) {
+            http_linger(exchange, now);
+        }
+    }
+    return true;
+}
+
+// Throws away what still comes. False: it is closed.
+static bool http_drain(struct http_exchange *exchange) {
+    char bytes[4096];
+    ssize_t got = recv(exchange->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+    if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) {
+        return true;
+    }
+    (void)http_exchange_free(exchange);
+    return false;
+}
+
+static void http_on_io(void *userdata, unsigned ready, usec_t now) {
+    struct http_exchange *exchange = userdata;
+    bool lives = true;
+    // A byte that comes after the time is no excuse.
+    if (ready == 0 || now >= http_deadline(exchange)) {
+        (void)http_exchange_free(exchange);
+        return;
+    }
+    switch (exchange->state) {
+    case HTTP_READING:
+        lives = http_read(exchange, now);
+        break;
+    case HTTP_ANSWERING:
+        lives = http_send(exchange, now);
+        break;
+    case HTTP_LINGERING:
+        lives = http_drain(exchange);
+        break;
+    }
+    if (lives) {
+        http_arm(exchange);
+    }
+}
+
+// ---- answers
+
+void http_begin(struct http_exchange *exchange, int status, const char *content_type, usec_t now) {
+    assert(exchange->state == HTTP_ANSWERING && !exchange->has_begun);
+    exchange->has_begun = true;
+    exchange->read_by = usec_add(now, HTTP_READ_WITHIN);
+    http_add_head(&exchange->out, status, content_type, HTTP_LENGTH_UNKNOWN);
+    if (!exchange->is_handling) {
+        http_arm(exchange);
+    }
+}
+
+// Bytes that are lost for want of memory, or that the client leaves unread, end it: from the loop, as the caller may be
+// in the middle of something.
+static void http_give_up(struct http_exchange *exchange) {
+    exchange->is_lost = true;
+    exchange->read_by = 0;
+}
+
+void http_write(struct http_exchange *exchange, const struct strbuf *bytes, usec_t now) {
+    if (exchange->is_head) {
+        return;
+    }
+    if (http_unsent(exchange) == 0) {
+        exchange->read_by = usec_add(now, HTTP_READ_WITHIN);
+    }
+    strbuf_add_bytes(&exchange->out, strbuf_str(bytes), bytes->len);
+    if (strbuf_error(bytes) < 0 || strbuf_error(&exchange->out) < 0 || http_unsent(exchange) > HTTP_MAX_UNSENT) {
+        http_give_up(exchange);
+    }
+    if (!exchange->is_handling) {
+        http_arm(exchange);
+    }
+}
+
+void http_end(struct http_exchange *exchange, usec_t now) {
+    exchange->has_ended = true;
+    exchange->gone = NULL;
+    if (http_unsent(exchange) == 0 && !exchange->is_lost) {
+        http_linger(exchange, now);
+    }
+    if (!exchange->is_handling) {
+        http_arm(exchange);
+    }
+}
+
+void http_answer(struct http_exchange *exchange, int status, const char *content_type, struct strbuf *body,
+                 usec_t now) {
+    assert(exchange->state == HTTP_ANSWERING && !exchange->has_begun);
+    exchange->has_begun = exchange->has_ended = true;
+    exchange->gone = NULL;
+    exchange->read_by = usec_add(now, HTTP_READ_WITHIN);
+    http_add_head(&exchange->out, status, content_type, body->len);
+    if (!exchange->is_head) {
+        strbuf_add_bytes(&exchange->out, strbuf_str(body), body->len);
+    }
+    if (strbuf_error(body) < 0 || strbuf_error(&exchange->out) < 0) {
+        strbuf_clear(&exchange->out);
+        http_add_head(&exchange->out, 500, "text/plain; charset=utf-8", 0);
+        if (strbuf_error(&exchange->out) < 0) {
+            http_give_up(exchange);
+        }
+    }
+    strbuf_deinit(body);
+    if (!exchange->is_handling) {
+        http_arm(exchange);
+    }
+}
+
+void http_wait(struct http_exchange *exchange, usec_t deadline, void (*gone)(void *userdata), void *userdata) {
+    exchange->answer_by = deadline;
+    exchange->gone = gone;
+    exchange->gone_data = userdata;
+}
+
+// ---- listeners
+
+// 0, or -ENOMEM: the connection is not taken.
+static int http_open(struct http_listener *listener, int fd, usec_t now) {
+    struct http *http = listener->http;
+    struct http_exchange *exchange = calloc(1, sizeof(*exchange));
+    if (!exchange) {
+        return -ENOMEM;
+    }
+    exchange->io = loop_io_new(http->loop, http_on_io, exchange);
+    if (!exchange->io) {
+        free(exchange);
+        return -ENOMEM;
+    }
+    exchange->http = http;
+    exchange->listener = listener;
+    exchange->fd = fd;
+    exchange->deadline = usec_add(now, HTTP_REQUEST_WITHIN);
+    exchange->is_local = listener->is_local;
+    exchange->may_command = listener->is_local && endpoint_peer_may_command(fd, listener->gid);
+    exchange->next = http->exchanges;
+    if (exchange->next) {
+        exchange->next->previous = exchange;
+    }
+    http->exchanges = exchange;
+    listener->n_exchanges++;
+    http_arm(exchange);
+    return 0;
+}
+
+static void http_on_accept(void *userdata, unsigned ready, usec_t now) {
+    struct http_listener *listener = userdata;
+    usec_t pause_until = USEC_INFINITY;
+    (void)ready;
+    for (unsigned i = 0; i < HTTP_ACCEPT_AT_ONCE && listener->n_exchanges < HTTP_MAX_CONNECTIONS; i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            // A client that left while it waited is none of ours; for want of resources there may be some later.
+            bool is_short = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+            pause_until = is_short ? usec_add(now, HTTP_ACCEPT_AGAIN) : USEC_INFINITY;
+            break;
+        }
+        if (http_open(listener, fd, now) < 0) {
+            (void)fd_close(fd);
+            pause_until = usec_add(now, HTTP_ACCEPT_AGAIN);
+            break;
+        }
+    }
+    http_arm_listener(listener, pause_until);
+}
+
+static void http_arm_listener(struct http_listener *listener, usec_t pause_until) {
+    bool is_full = listener->n_exchanges >= HTTP_MAX_CONNECTIONS;
+    bool pauses = pause_until != USEC_INFINITY;
+    // While it is full, the next that ends arms it.
+    if (loop_io_arm(listener->io, listener->fd, is_full || pauses ? 0 : LOOP_READ, pause_until) < 0) {
+        // Without memory for that much the loop itself is lost.
+        loop_io_disarm(listener->io);
+    }
+}
+
+int http_listen(struct http *http, int fd, bool is_local, gid_t gid, struct http_listener **ret) {
+    struct http_listener *listener = calloc(1, sizeof(*listener));
+    if (!listener) {
+        return -ENOMEM;
+    }
+    *listener = (struct http_listener){.http = http, .fd = -1, .is_local = is_local, .gid = gid};
+    listener->io = loop_io_new(http->loop, http_on_accept, listener);
+    int r = listener->io ? loop_io_arm(listener->io, fd, LOOP_READ, USEC_INFINITY) : -ENOMEM;
+    if (r < 0) {
+        (void)loop_io_free(listener->io);
+        free(listener);
+        return r;
+    }
+    listener->fd = fd;
+    listener->next = http->listeners;
+    http->listeners = listener;
+    *ret = listener;
+    return 0;
+}
+
+void http_listener_set_gid(struct http_listener *listener, gid_t gid) {
+    listener->gid = gid;
+}
+
+struct http_listener *http_unlisten(struct http_listener *listener) {
+    if (!listener) {
+        return NULL;
+    }
+    struct http *http = listener->http;
+    struct http_listener **at = &http->listeners;
+    while (*at != listener) {
+        at = &(*at)->next;
+    }
+    *at = listener->next;
+    for (struct http_exchange *exchange = http->exchanges; exchange; exchange = exchange->next) {
+        exchange->listener = exchange->listener == listener ? NULL : exchange->listener;
+    }
+    (void)loop_io_free(listener->io);
+    listener->fd = fd_close(listener->fd);
+    free(listener);
+    return NULL;
+}
+
+struct http *http_new(struct loop *loop,
+                      void (*handle)(void *userdata, struct http_exchange *exchange, const struct http_request *request,
+                                     usec_t now),
+                      void *userdata) {
+    struct http *http = calloc(1, sizeof(*http));
+    if (http) {
+        *http = (struct http){.loop = loop, .handle = handle, .userdata = userdata};
+    }
+    return http;
+}
+
+struct http *http_free(struct http *http) {
+    if (!http) {
+        return NULL;
+    }
+    while (http->exchanges) {
+        (void)http_exchange_free(http->exchanges);
+    }
+    while (http->listeners) {
+        (void)http_unlisten(http->listeners);
+    }
+    free(http);
+    return NULL;
+}
