@@ -15,7 +15,8 @@ struct settings_options {
     const char *file;     // NULL: PGVIGIL_CONFIG_FILE if it exists
     const char *conninfo; // --conninfo, or PGVIGIL_CONNINFO when no file is given and none exists; NULL: none
                           // PGVIGIL_ENFORCE, PGVIGIL_IDLE_TIMEOUT, PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT,
-                          // PGVIGIL_LISTEN and PGVIGIL_CONTROL_SOCKET go with it
+                          // PGVIGIL_PASSWORD_FILE, PGVIGIL_LOG_FORMAT, PGVIGIL_LISTEN and
+                          // PGVIGIL_CONTROL_SOCKET go with it
     bool observe;         // --observe: nothing is enforced, whatever the file says
 };
 

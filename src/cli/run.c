@@ -53,8 +53,9 @@ const struct command command_run = {
                    "standard output; outputs.log of the file decides otherwise. SIGHUP reads the\n"
                    "file again; a bad one changes nothing. Without a file (--conninfo) it observes,\n"
                    "unless PGVIGIL_ENFORCE, PGVIGIL_IDLE_TIMEOUT and\n"
-                   "PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT say otherwise; PGVIGIL_LISTEN and\n"
-                   "PGVIGIL_CONTROL_SOCKET say where it is reached.\n",
+                   "PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT say otherwise; PGVIGIL_PASSWORD_FILE,\n"
+                   "PGVIGIL_LOG_FORMAT, PGVIGIL_LISTEN and PGVIGIL_CONTROL_SOCKET do what the keys\n"
+                   "of such names would.\n",
     .options = run_options,
     .n_options = ARRAY_SIZE(run_options),
     .fn = run_run,

@@ -246,6 +246,9 @@ int app_run(struct settings *settings, struct diag_list *diags, const struct app
     (void)mallopt(M_MMAP_THRESHOLD, APP_MALLOC_KEEPS);
     (void)mallopt(M_TRIM_THRESHOLD, APP_MALLOC_KEEPS);
     app_handle(SIGPIPE, SIG_IGN);
+    // As process 1 of a container we are given every orphan of it. We start no process, and wait for none: so the
+    // kernel buries them.
+    app_handle(SIGCHLD, SIG_IGN);
     int r = app_open_context(&app, options, &why);
     if (r == 0) {
         r = app_open_targets(&app, &why);

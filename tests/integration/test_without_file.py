@@ -2,6 +2,7 @@
 """A sidecar without a mounted file: the environment says it all."""
 
 import contextlib
+import json
 import os
 import time
 
@@ -19,6 +20,8 @@ NAMES = (
     "PGVIGIL_ENFORCE",
     "PGVIGIL_LISTEN",
     "PGVIGIL_CONTROL_SOCKET",
+    "PGVIGIL_PASSWORD_FILE",
+    "PGVIGIL_LOG_FORMAT",
 )
 
 pytestmark = pytest.mark.skipif(os.path.exists(FILE), reason=f"{FILE} exists: it would be read")
@@ -92,6 +95,19 @@ def test_the_command_line_says_where_the_environment_what(server, tmp_path):
         assert session.alive() and "would terminate" in said()
 
 
+def test_password_from_a_file_and_log_as_json(server, tmp_path):
+    """As a container has them: the secret is a file."""
+    (tmp_path / "secret").write_text("pgvigil\n")
+    server.set_hba("host all pgvigil 127.0.0.1/32 scram-sha-256")
+    try:
+        variables = {"PASSWORD_FILE": str(tmp_path / "secret"), "LOG_FORMAT": "json"}
+        with daemon(tmp_path, CONNINFO=server.conninfo(), **variables) as said:
+            process.wait_until(lambda: '"event":"target_up"' in said().replace(": ", ":"), 15, said)
+            assert all(json.loads(line) for line in said().splitlines())
+    finally:
+        server.set_hba()
+
+
 def test_empty_variables_are_none(server, tmp_path):
     session = old_session(server)
     with daemon(tmp_path, CONNINFO=server.conninfo(), IDLE_TIMEOUT="", ENFORCE="") as said:
@@ -109,6 +125,8 @@ def test_empty_variables_are_none(server, tmp_path):
         ("ENFORCE", "certainly", "PGVIGIL_ENFORCE"),
         ("LISTEN", "9432", "is not an address and a port"),
         ("CONTROL_SOCKET", "control.sock", "is not the absolute path"),
+        ("PASSWORD_FILE", "secret", "PGVIGIL_PASSWORD_FILE"),
+        ("LOG_FORMAT", "xml", "PGVIGIL_LOG_FORMAT"),
         ("ENFORCE", "true\ntargets: {}", "PGVIGIL_ENFORCE"),
         ("CONNINFO", "host=127.0.0.1 frob=1", "PGVIGIL_CONNINFO"),
     ],

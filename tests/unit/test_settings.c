@@ -145,6 +145,8 @@ static void unset_rules(void) {
     unsetenv("PGVIGIL_IDLE_IN_TRANSACTION_TIMEOUT");
     unsetenv("PGVIGIL_LISTEN");
     unsetenv("PGVIGIL_CONTROL_SOCKET");
+    unsetenv("PGVIGIL_PASSWORD_FILE");
+    unsetenv("PGVIGIL_LOG_FORMAT");
 }
 
 static void takes_rules_from_the_environment(void) {
@@ -212,6 +214,33 @@ static void takes_addresses_from_the_environment(void) {
     unset_rules();
 }
 
+static void takes_password_and_format_from_the_environment(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    setenv("PGVIGIL_PASSWORD_FILE", "/run/secrets/password", 1);
+    CHECK_EQ(load(&(struct settings_options){.conninfo = "host=/tmp"}, &diags, &settings, &text), 0);
+    CHECK_STR(settings->config->targets[0].password_file, "/run/secrets/password");
+    CHECK_EQ(settings->config->log.format, LOG_FORMAT_AUTO);
+    settings = settings_free(settings);
+    setenv("PGVIGIL_LOG_FORMAT", "json", 1);
+    setenv("PGVIGIL_IDLE_TIMEOUT", "10min", 1);
+    setenv("PGVIGIL_ENFORCE", "true", 1);
+    setenv("PGVIGIL_LISTEN", "off", 1);
+    CHECK_EQ(load(&(struct settings_options){.conninfo = "host=/tmp"}, &diags, &settings, &text), 0);
+    CHECK_STR(settings->config->targets[0].password_file, "/run/secrets/password");
+    CHECK_EQ(settings->config->log.format, LOG_FORMAT_JSON);
+    CHECK_EQ(settings->config->policy->n_timeouts, 1);
+    settings = settings_free(settings);
+    setenv("PGVIGIL_PASSWORD_FILE", "password", 1);
+    setenv("PGVIGIL_LOG_FORMAT", "xml", 1);
+    CHECK_EQ(load(&(struct settings_options){.conninfo = "host=/tmp"}, &diags, &settings, &text), -EINVAL);
+    CHECK_CONTAINS(strbuf_str(&text), "PGVIGIL_PASSWORD_FILE: error: targets.postgres.password_file: ");
+    CHECK_CONTAINS(strbuf_str(&text), "PGVIGIL_LOG_FORMAT: error: outputs.log.format: ");
+    unset_rules();
+}
+
 static void variables_do_not_add_to_a_file(void) {
     CLEANUP(diag_list_deinit) struct diag_list diags = {0};
     CLEANUP(settings_freep) struct settings *settings = NULL;
@@ -267,5 +296,6 @@ CHECK_MAIN({"reads_the_file", reads_the_file}, {"observe_wins", observe_wins},
            {"takes_rules_from_the_environment", takes_rules_from_the_environment},
            {"takes_one_rule_alone", takes_one_rule_alone},
            {"takes_addresses_from_the_environment", takes_addresses_from_the_environment},
+           {"takes_password_and_format_from_the_environment", takes_password_and_format_from_the_environment},
            {"variables_do_not_add_to_a_file", variables_do_not_add_to_a_file},
            {"mistakes_name_the_variable", mistakes_name_the_variable}, {"tells_a_missing_file", tells_a_missing_file})
