@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "core/engine.h"
+#include "output/metrics.h"
+#include "output/status.h"
 #include "util/escape.h"
 #include "util/macro.h"
 
@@ -110,6 +112,43 @@ static void api_get_readyz(const struct api_call *call) {
     api_answer_text(call, blame.n > 0 ? 503 : 200, &text);
 }
 
+// ---- what is known
+
+static void api_answer_view(const struct api_call *call,
+                            int (*render)(const struct api_call *call, const struct view *view, struct strbuf *text),
+                            const char *content_type) {
+    CLEANUP(view_deinit) struct view view = {0};
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    struct app_state *app = call->app;
+    int r = view_fill(app->view, app->settings, app->targets, app->n_targets, call->now, &view);
+    if (r == 0) {
+        r = render(call, &view, &text);
+    }
+    if (r < 0) {
+        // Nothing half said: a scrape without some of its samples would look as if they had gone.
+        api_say_text(call, 503, "out of memory");
+    } else {
+        http_answer(call->exchange, 200, content_type, &text, call->now);
+    }
+}
+
+static int api_render_metrics(const struct api_call *call, const struct view *view, struct strbuf *text) {
+    return metrics_render(view, metrics_choose(call->request->accept), text);
+}
+
+static void api_get_metrics(const struct api_call *call) {
+    api_answer_view(call, api_render_metrics, metrics_content_type(metrics_choose(call->request->accept)));
+}
+
+static int api_render_status(const struct api_call *call, const struct view *view, struct strbuf *text) {
+    (void)call;
+    return status_render(view, text);
+}
+
+static void api_get_status(const struct api_call *call) {
+    api_answer_view(call, api_render_status, "application/json");
+}
+
 // ---- which
 
 static const struct api_route {
@@ -119,6 +158,8 @@ static const struct api_route {
 } api_routes[] = {
     {"/healthz", false, api_get_healthz},
     {"/readyz", false, api_get_readyz},
+    {"/metrics", false, api_get_metrics},
+    {"/api/v1/status", false, api_get_status},
 };
 
 static void api_get_index(const struct api_call *call) {
