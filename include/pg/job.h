@@ -96,15 +96,15 @@ struct act_report {
 };
 const struct act_report *job_acts(const struct job *job, size_t *ret_n); // valid even when job_error() is set
 
-// Who leads (DESIGN 4.8), asked with each poll. `want`: take the session-level advisory lock if it is free to take;
-// false: release it if we hold it. Never sent behind a pooler.
+// Who leads (DESIGN 4.8). `want`: take the session-level advisory lock if that makes us the leader; false: release it if
+// we hold it. `leads`: the last answer on this connection was LEADER_SELF. Never sent behind a pooler.
 enum leader {
-    LEADER_NOBODY,  // nobody holds our key
-    LEADER_SELF,    // we hold it in our database, and no older session of our role does in any
+    LEADER_NOBODY,  // nobody holds our key, or it is not sure: ask again
+    LEADER_SELF,    // we do, and no session of our role does so beside us: that lasts until we let go
     LEADER_OTHER,   // a session of our own role does
     LEADER_UNKNOWN, // only sessions of other roles do
 };
-struct job *job_lead_new(const struct poll_options *options, bool want);
+struct job *job_lead_new(const struct poll_options *options, bool want, bool leads);
 enum leader job_leader(const struct job *job, int64_t *ret_pid); // the holder's pid; 0: none
 
 // Test hooks for the race bench: what happens without the guard. Never set by the daemon unless its environment says

@@ -23,10 +23,9 @@
 
 // When the engine had no memory to take a result, it is offered again after this.
 #define TARGET_RETRY_STEP (100 * USEC_PER_MSEC)
-// After so many answers in a row that we lead; those who start together have found their order by then.
-#define TARGET_LEAD_SETTLED 3
-// How long a leader may not see that an older session of our role has taken over from another database.
-#define TARGET_LEAD_EVERY (5 * USEC_PER_SEC)
+// Who leads by its own lock does so until it lets go, whoever comes: it asks for nothing but to find out, should it
+// ever have lost it. That costs the server as much as a tenth of a poll.
+#define TARGET_LEAD_EVERY (60 * USEC_PER_SEC)
 
 static_assert(CONNECTION_WANTS_READ == LOOP_READ && CONNECTION_WANTS_WRITE == LOOP_WRITE, "wants are the loop's");
 
@@ -99,7 +98,7 @@ static void target_close(struct target *target, usec_t now) {
     }
     target->is_polling = target->is_looking = target->is_asking = target->is_up = false;
     target->is_stale_poll = target->is_stale_look = false;
-    target->n_led = 0;
+    target->is_settled = false;
     target->has_asked = target->leads = false; // the lock went with the session
     target->owes_reconnect = false;
     target->n_look = 0;
@@ -142,11 +141,10 @@ void target_set_tick(struct target *target, usec_t now) {
     }
 }
 
-// Asks who acts, if we mean to or did: told before the poll that follows. While we lead, not at each poll: the lock is
-// ours for as long as the session lives, and reading it costs the server as much as a third of a poll.
+// Asks who acts, if we mean to or did: told before the poll that follows.
 static void target_lead(struct target *target, usec_t now) {
     bool wants = target_wants_lead(target);
-    if (wants && target->n_led >= TARGET_LEAD_SETTLED && now < usec_add(target->asked_at, TARGET_LEAD_EVERY)) {
+    if (wants && target->is_settled && now < usec_add(target->asked_at, TARGET_LEAD_EVERY)) {
         return;
     }
     if ((wants || target->has_asked) && !target->is_asking && target->server->kind->lead(target->server, wants) == 0) {

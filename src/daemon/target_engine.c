@@ -155,14 +155,14 @@ void target_note_leader(struct target *target, const struct server_report *repor
     }
     if (!target->has_asked) {
         target->leads = false;
-        target->n_led = 0;
+        target->is_settled = false;
         conditions_clear(&target->conditions, CONDITION_LEADER_UNKNOWN);
         target_tell_standing(target, STANDING_NONE, 0, NULL);
         return;
     }
     // Strangers who hold the key disarm nobody.
     target->leads = report->leader == LEADER_SELF || report->leader == LEADER_UNKNOWN;
-    target->n_led = target->leads ? target->n_led + 1 : 0;
+    target->is_settled = report->leader == LEADER_SELF;
     if (report->leader != LEADER_UNKNOWN) {
         conditions_clear(&target->conditions, CONDITION_LEADER_UNKNOWN);
     }

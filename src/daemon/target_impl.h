@@ -57,7 +57,7 @@ struct target {
 
     bool has_asked; // on this connection, and not let go: our lock may be held
     usec_t asked_at;
-    unsigned n_led;         // answers in a row that we lead
+    bool is_settled;        // by our own lock
     bool leads;             // as of the last answer on this connection
     enum standing standing; // as it was told
     int64_t standing_pid;

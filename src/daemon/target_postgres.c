@@ -19,6 +19,7 @@ struct postgres {
     struct connection *connection;
     struct poll_options options;
     struct known *known;  // by the polls of this connection
+    bool leads;           // as of the last answer on this connection
     usec_t deadline;      // of login and JOB_IDENTIFY
     struct job *finished; // what the last report borrows from
     struct job *rights;
@@ -51,7 +52,7 @@ static void postgres_close(struct server *server) {
     p->finished = job_free(p->finished);
     p->rights = job_free(p->rights);
     p->survey = job_free(p->survey);
-    p->is_lost = p->is_given_up = false;
+    p->is_lost = p->is_given_up = p->leads = false;
     p->options = (struct poll_options){0};
     if (p->known) {
         known_forget(p->known);
@@ -141,7 +142,7 @@ static void postgres_set_options(struct postgres *p) {
 
 static int postgres_lead(struct server *server, bool want) {
     struct postgres *p = postgres_of(server);
-    return postgres_submit(p, job_lead_new(&p->options, want));
+    return postgres_submit(p, job_lead_new(&p->options, want, p->leads));
 }
 
 static int postgres_poll(struct server *server) {
@@ -230,6 +231,7 @@ static enum server_event postgres_finished(struct postgres *p, struct job *job, 
     case JOB_LEAD:
         ret->leader = job_leader(job, &ret->leader_pid);
         ret->error = error;
+        p->leads = failed ? p->leads : ret->leader == LEADER_SELF;
         return SERVER_LED;
     case JOB_ACT:
         ret->acts = job_acts(job, &ret->n_acts);

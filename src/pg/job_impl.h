@@ -55,14 +55,21 @@ struct act {
     char *application_name; // the test's
 };
 
-// The first round reads who holds the lock; if that is not as wanted the second takes it or lets it go, and reads
+enum lead_change {
+    LEAD_KEEP,
+    LEAD_TAKE,
+    LEAD_LEAVE,
+};
+
+// The first round reads who holds the lock; if that is not as wanted another one takes it or lets it go, and reads
 // again.
 struct job_lead {
     bool prepared;
     bool want;
-    bool has_self; // we hold it
-    bool is_taken; // in our database, by whomever
-    bool is_fresh; // we have taken it in this job
+    bool leads;              // we did so before, and hold the lock since
+    bool has_self;           // we hold it
+    bool is_fresh;           // we have taken it in this job
+    enum lead_change change; // that the next round makes
     enum leader leader;
     int64_t pid;
 };

@@ -174,15 +174,14 @@ static const char sql_names[] =
     "l.locktype" EQ "'advisory' AND l.classid" EQ LEAD_KEY_1 "::pg_catalog.oid "                                       \
     "AND l.objid" EQ LEAD_KEY_2 "::pg_catalog.oid AND l.objsubid" EQ "2 AND l.granted"
 // Session-level advisory locks are per database, so the one who leads is found in pg_locks, over all of them. A holder
-// that is no backend any more when its activity is asked for has left. To pg_stat_get_activity NULL means everybody.
+// without activity has come or gone between the two looks. To pg_stat_get_activity NULL means everybody.
 static const char sql_leaders[] =
-    "SELECT l.pid, COALESCE(a.usesysid" EQ "me.usesysid, false), COALESCE(l.pid" EQ "me.pid, false), "
-    "l.database" EQ "me.datid "
+    "SELECT l.pid, CASE WHEN l.pid IS NULL THEN false ELSE a.usesysid" EQ "me.usesysid END, "
+    "COALESCE(l.pid" EQ "me.pid, false), l.database" EQ "me.datid "
     "FROM pg_catalog.pg_locks l, pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) me, "
     "LATERAL (SELECT COALESCE(l.pid, 0)) p(pid) LEFT JOIN LATERAL pg_catalog.pg_stat_get_activity(p.pid) a ON true "
     "WHERE " LEAD_LOCK " "
-    "AND (l.pid IS NULL OR a.pid IS NOT NULL) "
-    "ORDER BY 2 DESC, a.backend_start, l.pid LIMIT " STRING(QUERY_MAX_LEADERS);
+    "ORDER BY 2 DESC NULLS LAST, a.backend_start, l.pid LIMIT " STRING(QUERY_MAX_LEADERS);
 
 // --- What is read only to be compared with the configuration. Asked before the session is set up, as our own SETs would
 // stand in the place of what the server says.
@@ -310,7 +309,7 @@ static const struct column columns_names[] = {
 };
 static const struct column columns_leaders[] = {
     [LEADERS_PID] = {PG_TYPE_INT4, true},
-    [LEADERS_OWN] = {PG_TYPE_BOOL, false},
+    [LEADERS_OWN] = {PG_TYPE_BOOL, true},
     [LEADERS_SELF] = {PG_TYPE_BOOL, false},
     [LEADERS_HERE] = {PG_TYPE_BOOL, false},
 };

@@ -140,7 +140,7 @@ enum {
 enum { NAMES_IS_ROLE, NAMES_OID, NAMES_NAME, NAMES_SUPERUSER, NAMES_LIMIT };
 enum {
     LEADERS_PID,  // NULL: a prepared transaction holds the lock
-    LEADERS_OWN,  // it runs as our own role
+    LEADERS_OWN,  // it runs as our own role; NULL: it has just come or gone
     LEADERS_SELF, // it is us
     LEADERS_HERE, // in our database, where nobody else can take it then
 };

@@ -70,6 +70,27 @@ def test_started_at_once(server):
             daemon.destroy()
 
 
+def test_an_elder_that_begins_to_enforce_waits(server):
+    """Its session is the older one, and its lock free, being another database's: one acts all the same."""
+    content = content_of(server, "template1")
+    content["enforce"] = False
+    with Daemon(content) as elder:
+        elder.wait_up()
+        with Daemon(content_of(server)) as leader:
+            leader.wait("leadership", reason="leads")
+            time.sleep(1)  # several polls: it has settled
+            content["enforce"] = True
+            write_config(elder.directory, content)
+            os.kill(elder.pid, signal.SIGHUP)
+            elder.wait("leadership", reason="follows")
+            for victim in idle(server, 4, "worker"):
+                leader.outcome(victim, "gone")
+            assert len(acts(leader)) == 4 and not acts(elder)
+            assert [one["reason"] for one in leader.find("leadership")] == ["leads"]
+        elder.wait("leadership", reason="leads")
+        elder.outcome(idle(server, 1, "worker")[0], "gone")
+
+
 def test_an_observer_disarms_nobody(server):
     content = content_of(server)
     content["enforce"] = False

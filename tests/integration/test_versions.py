@@ -1,48 +1,17 @@
 # SPDX-License-Identifier: PostgreSQL
 """The oldest and the newest servers that pgvigil supports; this machine's own is what all other tests run on."""
 
-import fcntl
-import os
-import subprocess
-
 import pytest
 
-from pgvtest import process
+from pgvtest import fetch
 from pgvtest.clients import Busy, Session, idle
 from pgvtest.daemon import Daemon, command, config, rule
 from pgvtest.server import Postgres
 
-CACHE = os.path.join(process.ROOT, "build", "cache")
-FETCH = os.path.join(process.ROOT, "tests", "support", "pg-fetch.sh")
-
-
-def fetch(suite, major):
-    """Folder of that server's programs, from Debian's mirror and kept in build/cache; None where it cannot be had."""
-    dest = os.path.join(CACHE, f"postgresql-{major}")
-    bindir = os.path.join(dest, "usr", "lib", "postgresql", str(major), "bin")
-    os.makedirs(CACHE, exist_ok=True)
-    with open(os.path.join(CACHE, "lock"), "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(f"{dest}.done"):
-            try:
-                done = subprocess.run(
-                    [FETCH, suite, str(major), dest],
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    timeout=100,
-                    text=True,
-                )
-            except subprocess.TimeoutExpired:
-                return None, "the mirror is too slow"
-            if done.returncode != 0:
-                return None, (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            open(f"{dest}.done", "w", encoding="ascii").close()
-    return bindir, None
-
 
 @pytest.fixture(scope="module", params=[("bullseye", 13), ("trixie", 17), ("sid", 18)], ids=lambda param: str(param[1]))
 def other_server(request):
-    bindir, why = fetch(*request.param)
+    bindir, why = fetch.postgresql(*request.param)
     if bindir is None:
         pytest.skip(f"PostgreSQL {request.param[1]} cannot be had: {why}")
     with Postgres(bindir=bindir) as postgres:

@@ -7,22 +7,6 @@ set -eu
 suite=$1 major=$2
 mkdir -p "$3"
 dest=$(realpath "$3")
-state=$dest.apt
-mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -E '/debian/?$' | sort -u | head -n 1)
-[ -n "$mirror" ] || { echo "apt knows no Debian mirror" >&2; exit 1; }
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-mkdir -p "$state"/{lists/partial,cache/archives/partial,none} "$dest/debs"
-trap 'rm -rf "$state" "$dest/debs"' EXIT
-: >"$state/status"
-echo "deb [signed-by=$keyring] $mirror $suite main" >"$state/sources"
-cat >"$state/apt.conf" <<CONF
-Dir::State "$state"; Dir::State::status "$state/status"; Dir::State::Lists "$state/lists"; Dir::Cache "$state/cache"; Dir::Log "$state";
-Dir::Etc::sourcelist "$state/sources"; Dir::Etc::sourceparts "$state/none"; Dir::Etc::parts "$state/none"; Dir::Etc::main "/dev/null";
-Dir::Etc::preferences "/dev/null"; Dir::Etc::preferencesparts "$state/none";
-Acquire::Languages "none"; Acquire::Check-Valid-Until "false"; APT::Sandbox::User "root";
-CONF
-export APT_CONFIG=$state/apt.conf
-apt-get -qq update
 packages="postgresql-$major postgresql-client-$major libpq5 libc6 libgcc-s1 libstdc++6 zlib1g libgssapi-krb5-2 libkrb5-3
 libkrb5support0 libk5crypto3 libcom-err2 libkeyutils1 libpam0g libaudit1 libcap-ng0 libselinux1 libpcre2-8-0 libsystemd0 libcap2
 libgcrypt20 libgpg-error0 liblzma5 libuuid1 libtinfo6 libbsd0 libmd0 libedit2 libsasl2-2 libzstd1 liblz4-1"
@@ -33,7 +17,7 @@ trixie) packages="$packages libreadline8t64 libssl3t64 libldap2 libicu76 libxml2
 *) packages="$packages libreadline8t64 libssl3t64 libldap2 libicu78 libxml2-16 libnuma1 liburing2" ;;
 esac
 # shellcheck disable=SC2086  # a list of words
-(cd "$dest/debs" && apt-get -qq download $packages && for deb in *.deb; do dpkg-deb -x "$deb" "$dest"; done)
+"$(dirname "$0")/debs-fetch.sh" "$suite" "$dest" $packages
 loader=$(find "$dest" -name 'ld-linux-*.so.*' | head -n 1)
 triplet=$(basename "$(dirname "$loader")")
 libraries=$dest/lib/$triplet:$dest/usr/lib/$triplet

@@ -428,11 +428,16 @@ def suite_integration_valgrind(runner):
 
 
 def bench(runner, name, build):
+    return program(runner, name, build, f"tests/bench/{name}", "--short")
+
+
+def program(runner, name, build, *argv):
+    """A program that says what it expects line by line, and totals last. What was not simply ok goes into the notes."""
     if not runner.build(build):
         return Result(0, 1, 0, [f"build {build} failed, see {runner.log_path('build ' + build)}"])
     status, said = runner.run(
         name,
-        ["/usr/bin/python3", "-B", f"tests/bench/{name}", "--short"],
+        ["/usr/bin/python3", "-B", *argv],
         PGVIGIL_BINARY=runner.built_path(build, "src", "pgvigil"),
     )
     lines = [line for line in said.splitlines() if line and not line.startswith("ok") and not TOTALS.match(line)]
@@ -451,6 +456,10 @@ def suite_storm(runner):
     return bench(runner, "storm", "gcc")
 
 
+def suite_stack(runner):
+    return program(runner, "stack", "gcc", "tests/stack/stack")
+
+
 SUITES = {
     "build": (suite_build, "all configurations, gcc and clang, warnings are errors"),
     "unit": (suite_unit, "unit, scenario, config, layers, corpora replayed: gcc"),
@@ -465,6 +474,7 @@ SUITES = {
     "race": (suite_race, "tests/bench/race --short: no wrong victim"),
     "scale": (suite_scale, "tests/bench/scale --short: cost of a poll, time of reaction"),
     "storm": (suite_storm, "tests/bench/storm --short: a leak beside four applications, with and without pgvigil"),
+    "stack": (suite_stack, "the services of conf/docker/compose.yaml as processes while one of them leaks"),
 }
 
 

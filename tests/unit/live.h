@@ -126,6 +126,7 @@ static inline const struct session_row *live_row(const struct scan *scan, PGconn
 struct live {
     struct connection *connection;
     struct poll_options options;
+    bool leads; // as of the last answer
 };
 
 static inline struct live live_set_up(const char *user) {

@@ -153,8 +153,9 @@ static void guards_the_query(void) {
 }
 
 static enum leader live_lead(struct live *live, bool want, int64_t *ret_pid) {
-    struct job *job = live_run_ok(live->connection, job_lead_new(&live->options, want));
+    struct job *job = live_run_ok(live->connection, job_lead_new(&live->options, want, live->leads));
     enum leader leader = job_leader(job, ret_pid);
+    live->leads = leader == LEADER_SELF;
     job_free(job);
     return leader;
 }
@@ -186,6 +187,29 @@ static void leads(void) {
     connection_free(first.connection);
 }
 
+// Who leads goes on, though an older session comes to hold the lock of another database; that one waits.
+static void an_elder_waits(void) {
+    struct live elder = live_set_up("vigil_test"), leader = live_set_up("vigil_test");
+    PGconn *other = live_client("user=vigil_test dbname=template1");
+    int64_t pid;
+    CHECK_EQ(live_lead(&leader, true, &pid), LEADER_SELF);
+    live_sql(other, "SELECT pg_advisory_lock(" LEAD_KEY ")"); // as if it had read before us, and taken it behind us
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(live_lead(&leader, true, &pid), LEADER_SELF);
+        CHECK_EQ(live_lead(&elder, true, &pid), LEADER_OTHER);
+    }
+    CHECK_EQ(live_lead(&leader, false, &pid), LEADER_OTHER);
+    CHECK_EQ(pid, PQbackendPID(other));
+    CHECK_EQ(live_lead(&leader, true, &pid), LEADER_OTHER);
+    PQfinish(other);
+    for (int i = 0; i < 100 && live_lead(&elder, true, &pid) != LEADER_SELF; i++) {
+        (void)usleep(20000);
+    }
+    CHECK_EQ(pid, connection_backend_pid(elder.connection));
+    connection_free(elder.connection);
+    connection_free(leader.connection);
+}
+
 // Strangers who hold the key do not count, in our database or another; nor do other keys.
 static void strangers_do_not_lead(void) {
     struct live live = live_set_up("vigil_test");
@@ -196,22 +220,34 @@ static void strangers_do_not_lead(void) {
     live_sql(far, "SELECT pg_advisory_lock(" LEAD_KEY ")");
     CHECK_EQ(live_lead(&live, false, &pid), LEADER_UNKNOWN);
     CHECK_EQ(pid, PQbackendPID(far));
-    CHECK_EQ(live_lead(&live, true, &pid), LEADER_SELF); // free in our own
+    CHECK_EQ(live_lead(&live, true, &pid), LEADER_NOBODY); // free in our own, but one of us may act without it
+    CHECK_EQ(live_lead(&live, true, &pid), LEADER_SELF);
     CHECK_EQ(live_lead(&live, false, &pid), LEADER_UNKNOWN);
     live_sql(far, "SELECT pg_advisory_unlock_all()");
     live_sql(stranger, "SELECT pg_advisory_lock_shared(" LEAD_KEY ")");
     CHECK_EQ(live_lead(&live, true, &pid), LEADER_UNKNOWN);
     CHECK_EQ(pid, PQbackendPID(stranger));
     // Who only waits for it holds nothing.
-    CHECK_EQ(PQsendQuery(far, "SELECT pg_advisory_lock(" LEAD_KEY ")"), 1);
-    live_sql(stranger, "SELECT pg_advisory_unlock_all()");
+    PGconn *waiting = live_client("user='vigil app'");
+    CHECK_EQ(PQsendQuery(waiting, "SELECT pg_advisory_lock(" LEAD_KEY ")"), 1);
+    live_sql(stranger, "SELECT pg_advisory_unlock_all(), pg_advisory_lock(5, 5)");
+    PQfinish(waiting);
+    for (int i = 0; i < 100 && live_lead(&live, true, &pid) != LEADER_SELF; i++) {
+        (void)usleep(20000);
+    }
     CHECK_EQ(live_lead(&live, true, &pid), LEADER_SELF);
+    waiting = live_client("user='vigil app'");
+    CHECK_EQ(PQsendQuery(waiting, "SELECT pg_advisory_lock(" LEAD_KEY ")"), 1);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(live_lead(&live, true, &pid), LEADER_SELF);
+    }
+    PQfinish(waiting);
     PQfinish(stranger);
     PQfinish(far);
     connection_free(live.connection);
 }
 
-// Each has the lock of its own database; the older session leads, as soon as the younger can have seen it.
+// The lock of another database is seen, and who has it leads, as long as it wants to.
 static void leads_over_databases(void) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
     struct live older = live_set_up("vigil_test");
@@ -221,17 +257,18 @@ static void leads_over_databases(void) {
     int older_pid = connection_backend_pid(older.connection), younger_pid = connection_backend_pid(younger.connection);
     int64_t pid;
     CHECK_EQ(live_lead(&younger, true, &pid), LEADER_SELF);
-    CHECK_EQ(live_lead(&older, true, &pid), LEADER_OTHER); // has just come
+    CHECK_EQ(live_lead(&older, true, &pid), LEADER_OTHER);
     CHECK_EQ(pid, younger_pid);
+    CHECK_EQ(live_lead(&younger, true, &pid), LEADER_SELF);
+    CHECK_EQ(live_lead(&younger, false, &pid), LEADER_NOBODY);
+    CHECK_EQ(live_lead(&older, true, &pid), LEADER_SELF);
     CHECK_EQ(live_lead(&younger, true, &pid), LEADER_OTHER);
     CHECK_EQ(pid, older_pid);
-    CHECK_EQ(live_lead(&older, true, &pid), LEADER_SELF);
-    CHECK_EQ(live_lead(&older, false, &pid), LEADER_OTHER);
-    CHECK_EQ(live_lead(&younger, true, &pid), LEADER_SELF);
     connection_free(older.connection);
     connection_free(younger.connection);
 }
 
 CHECK_MAIN({"queries", queries}, {"queries_of_other_encodings", queries_of_other_encodings}, {"blockers", blockers},
            {"limits", limits}, {"guards_the_query", guards_the_query}, {"leads", leads},
-           {"strangers_do_not_lead", strangers_do_not_lead}, {"leads_over_databases", leads_over_databases})
+           {"an_elder_waits", an_elder_waits}, {"strangers_do_not_lead", strangers_do_not_lead},
+           {"leads_over_databases", leads_over_databases})

