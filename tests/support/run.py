@@ -14,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree
-from collections import namedtuple
+
+import booted
+from results import TOTALS, Result, results_of, totals_of
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 N_JOBS = max(2, os.cpu_count() or 2)
-TOTALS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
 PR_SET_CHILD_SUBREAPER = 36
 FUZZ_SECONDS = 30
 SUITE_TIMEOUT = 600
@@ -41,9 +41,8 @@ BUILDS = {
     "clang-sanitize": ("clang", [*SANITIZE, "-Db_lundef=false"]),
     "fuzz": ("clang", [*SANITIZE, "-Db_lundef=false", "-Dfuzz=true", "-Dc_args=-fsanitize=fuzzer-no-link"]),
     "hooks": ("gcc", ["-Dbuildtype=debugoptimized", "-Dtest_hooks=true"]),
+    "install": ("gcc", ["-Dbuildtype=release", "-Dtests=false", "-Dman=enabled", "--prefix=/usr", "--sysconfdir=/etc"]),
 }
-
-Result = namedtuple("Result", "passed failed skipped notes")
 
 
 class Stopped(BaseException):
@@ -173,18 +172,6 @@ def end_leftovers():
     return left
 
 
-# What suites say of themselves
-
-
-def totals_of(text, status):
-    """The last totals line; a program that prints none counts as one."""
-    found = TOTALS.findall(text)
-    if not found:
-        return (1, 0, 0) if status == 0 else (0, 1, 0)
-    passed, failed, skipped = map(int, found[-1])
-    return passed, failed + (1 if status != 0 and failed == 0 else 0), skipped
-
-
 def meson_test(runner, name, build, arguments, **environment):
     if not runner.build(build):
         return Result(0, 1, 0, [f"build {build} failed, see {runner.log_path('build ' + build)}"])
@@ -242,7 +229,7 @@ def last_line(text):
     return lines[-1] if lines else ""
 
 
-def pytest_suite(runner, name, build, arguments, **environment):
+def pytest_suite(runner, name, build, arguments, folder="integration", **environment):
     if not runner.build(build):
         return Result(0, 1, 0, [f"build {build} failed, see {runner.log_path('build ' + build)}"])
     report = os.path.join(runner.directory, "report.xml")
@@ -257,9 +244,9 @@ def pytest_suite(runner, name, build, arguments, **environment):
             "pytest",
             "-q",
             "-c",
-            "tests/integration/pytest.ini",
+            f"tests/{folder}/pytest.ini",
             "--rootdir",
-            "tests/integration",
+            f"tests/{folder}",
             f"--junitxml={report}",
             *arguments,
         ],
@@ -268,25 +255,7 @@ def pytest_suite(runner, name, build, arguments, **environment):
     )
     if not os.path.exists(report):
         return Result(0, 1, 0, [f"pytest ended with {status}"])
-    tree = xml.etree.ElementTree.parse(report).getroot()
-    counts = {
-        key: sum(int(suite.get(key)) for suite in tree.iter("testsuite"))
-        for key in ("tests", "failures", "errors", "skipped")
-    }
-    failed = counts["failures"] + counts["errors"]
-    notes = []
-    for case in tree.iter("testcase"):
-        title = f"{case.get('classname')}::{case.get('name')}"
-        if case.find("failure") is not None or case.find("error") is not None:
-            notes.append(f"failed: {title}")
-        skipped = case.find("skipped")
-        if skipped is not None:
-            notes.append(f"skipped {title}: {skipped.get('message')}")
-    if status not in (0, 5) and failed == 0:
-        failed = 1
-    return Result(
-        counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"], failed, counts["skipped"], notes
-    )
+    return results_of(report, status)
 
 
 # The suites
@@ -460,6 +429,27 @@ def suite_stack(runner):
     return program(runner, "stack", "gcc", "tests/stack/stack")
 
 
+def suite_systemd(runner):
+    """What is installed where, and then the unit in a booted systemd, where this machine can boot one."""
+    if not runner.build("install"):
+        return Result(0, 1, 0, [f"build install failed, see {runner.log_path('build install')}"])
+    installed = booted.install(runner, "install")
+    if not installed:
+        return Result(0, 1, 0, ["meson install failed"])
+    static = pytest_suite(
+        runner, "systemd", "install", ["tests/systemd/test_installed.py"], "systemd", PGVIGIL_INSTALLED=installed
+    )
+    status, report, lines = booted.boot(runner, installed)
+    if status == booted.CANNOT:
+        there = Result(0, 0, 1, [f"skipped all that needs a booted systemd: {lines[-1]}"])
+    elif report is None:
+        there = Result(0, 1, 0, [f"the booted system ended with {status}, see {runner.log_path('systemd booted')}"])
+    else:
+        there = results_of(report, status)
+        there = there._replace(notes=there.notes + lines)
+    return Result(*(a + b for a, b in zip(static, there)))
+
+
 SUITES = {
     "build": (suite_build, "all configurations, gcc and clang, warnings are errors"),
     "unit": (suite_unit, "unit, scenario, config, layers, corpora replayed: gcc"),
@@ -474,6 +464,7 @@ SUITES = {
     "race": (suite_race, "tests/bench/race --short: no wrong victim"),
     "scale": (suite_scale, "tests/bench/scale --short: cost of a poll, time of reaction"),
     "storm": (suite_storm, "tests/bench/storm --short: a leak beside four applications, with and without pgvigil"),
+    "systemd": (suite_systemd, "what meson install installs, and the unit in a booted systemd"),
     "stack": (suite_stack, "the services of conf/docker/compose.yaml as processes while one of them leaks"),
 }
 

@@ -63,9 +63,9 @@ ExecStart=/bin/sh -c 'touch /opt/result/booted; exec /bin/sh /opt/result/check.s
 ExecStopPost=/bin/sh -c 'echo $EXIT_STATUS >/opt/result/status; systemctl --no-block poweroff'
 UNIT
 rm -f "$result/booted" "$result/status"
-# bpf: without it the IP address lists of units are silently off in there.
+# bpf: without it the IP address lists of units are silently off in there. CAP_SYS_RESOURCE: for OOMScoreAdjust=.
 systemd-nspawn --boot --register=no --keep-unit --quiet --console=pipe --link-journal=no --system-call-filter=bpf \
-    --private-network --machine=pgvigil-tests -D "$root" --bind="$result:/opt/result" --bind-ro="$source:/opt/source" \
+    --capability=CAP_SYS_RESOURCE --private-network --machine=pgvigil-tests -D "$root" --bind="$result:/opt/result" --bind-ro="$source:/opt/source" \
     systemd.unit=check.service systemd.show_status=no </dev/null >"$result/console" 2>&1 || true
 if [ ! -e "$result/booted" ]; then
     tail -n 20 "$result/console"
