@@ -109,6 +109,7 @@ struct server_facts {
     int64_t reserved_connections; // 0 before 16
     int64_t own_pid;              // our backend, by pg_backend_pid()
     const char *own_user;         // session_user; borrowed like the rows' strings
+    bool may_signal;              // our role may end sessions of other roles
 };
 
 int64_t server_facts_usable(const struct server_facts *facts); // never below 1

@@ -261,6 +261,9 @@ int engine_step(struct engine *engine, const struct engine_input *input, usec_t 
     case ENGINE_INPUT_CONDITION:
         r = alarms_set_builtin(&engine->alarms, ALARM_CONDITION(input->condition.condition), NULL,
                                input->condition.holds, input->condition.detail, input->condition.hint);
+        if (input->condition.condition == CONDITION_POWERLESS && !input->condition.holds) {
+            engine_retry_denied(engine);
+        }
         break;
     case ENGINE_INPUT_STOP:
         r = engine_stop(engine, now);

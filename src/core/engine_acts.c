@@ -21,6 +21,24 @@ static void engine_release(struct engine *engine, const struct pending *pending,
     if (session) {
         session->dying = false;
         session->hold_until = at;
+        session->is_denied = false;
+    }
+}
+
+static void engine_note_denied(struct engine *engine, const struct pending *pending) {
+    struct session *session = snapshot_find(&engine->snapshot, &pending->decision.session.id);
+
+    if (session) {
+        session->is_denied = true;
+    }
+}
+
+void engine_retry_denied(struct engine *engine) {
+    for (struct session *session = engine->snapshot.sessions; session; session = session->hh.next) {
+        if (session->is_denied && session->hold_until != USEC_INFINITY) {
+            session->hold_until = 0;
+            session->is_denied = false;
+        }
     }
 }
 
@@ -176,6 +194,9 @@ int engine_take_act(struct engine *engine, const struct engine_input *input, use
     } else {
         engine_release(engine, pending,
                        settles[input->act.result].hold ? usec_add(now, settles[input->act.result].hold) : 0);
+        if (input->act.result == ACT_DENIED) {
+            engine_note_denied(engine, pending);
+        }
     }
     return engine_say_outcome(engine, pending, settles[input->act.result].outcome, input->act.sqlstate, detail, hint,
                               now);

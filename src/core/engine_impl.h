@@ -122,6 +122,8 @@ void engine_free_rules(struct rule *rules, size_t n);
 int engine_rehearse(const struct engine *engine, struct policy *policy, struct engine **ret);
 
 // engine_acts.c
+// We have come to be allowed to: what was denied is tried again at once.
+void engine_retry_denied(struct engine *engine);
 int engine_take_act(struct engine *engine, const struct engine_input *input, usec_t now);
 int engine_settle_by_scan(struct engine *engine, bool full, usec_t now);
 int engine_stop(struct engine *engine, usec_t now);

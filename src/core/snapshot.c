@@ -352,6 +352,7 @@ int snapshot_copy(struct snapshot *to, const struct snapshot *from) {
         copy->listener = session->listener;
         copy->dying = session->dying;
         copy->hold_until = session->hold_until;
+        copy->is_denied = session->is_denied;
         copy->cancelled = session->cancelled;
         copy->n_blocks = session->n_blocks;
     }

@@ -45,6 +45,7 @@ struct session {
     // The engine's memory of it; starts empty with each new session.
     bool dying;              // it has been signalled to end, or is about to be
     usec_t hold_until;       // not acted on before; USEC_INFINITY while an act is under way
+    bool is_denied;          // that is because we were not allowed to
     int64_t cancelled;       // query_start of the query that was cancelled; TIMESTAMP_NONE: none
     usec_t escalate_at;      // when that query may be ended with its session; USEC_INFINITY: not at all
     size_t escalate_rule;    // the timeout that says so

@@ -96,7 +96,7 @@ static void target_close(struct target *target, usec_t now) {
     if (target->is_polling) {
         target_count_poll(target, POLL_LOST);
     }
-    target->is_polling = target->is_looking = target->is_asking = target->is_up = false;
+    target->is_polling = target->is_looking = target->is_asking = target->is_checking = target->is_up = false;
     target->is_stale_poll = target->is_stale_look = false;
     target->is_settled = false;
     target->has_asked = target->leads = false; // the lock went with the session
@@ -199,6 +199,7 @@ static void target_take_scan(struct target *target, const struct scan *scan, use
     struct pg_error error;
     if (scan->kind == SCAN_FULL) {
         target_note_success(target, scan, now);
+        target_check_power(target, scan);
     }
     const struct engine_input input = {.kind = ENGINE_INPUT_SCAN, .scan = scan};
     if (target_settle_debts(target, now) < 0 || target_step(target, &input, now) < 0) {
@@ -261,6 +262,9 @@ static void target_dispatch(struct target *target, unsigned ready, usec_t now) {
             break;
         case SERVER_SCANNED:
             target_scanned(target, &report, now);
+            break;
+        case SERVER_CHECKED:
+            target_note_check(target);
             break;
         case SERVER_LED:
             target_note_leader(target, &report);

@@ -225,6 +225,21 @@ void target_note_power(struct target *target) {
     target_note_finding(target, CONDITION_POWERLESS, target_means_to_act(target));
 }
 
+void target_check_power(struct target *target, const struct scan *scan) {
+    bool is_powerless = findings_find(&target->findings, condition_to_string(CONDITION_POWERLESS)) != NULL;
+    if (scan->facts.may_signal == is_powerless && !target->is_checking) {
+        target->is_checking = target->server->kind->check(target->server) == 0;
+    }
+}
+
+void target_note_check(struct target *target) {
+    target->is_checking = false;
+    // Short of memory everything is as before, and the next poll asks again.
+    if (findings_replace(&target->findings, target->context->sinks, target_name(target), target->server) == 0) {
+        target_note_findings(target);
+    }
+}
+
 void target_note_findings(struct target *target) {
     target_note_finding(target, CONDITION_BLIND, true);
     target_note_finding(target, CONDITION_POOLED_CONNECTION, true);

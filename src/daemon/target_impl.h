@@ -47,6 +47,7 @@ struct target {
     bool is_polling; // a poll, a look, a question for who leads is with the server
     bool is_looking;
     bool is_asking;
+    bool is_checking;   // so is the self-check
     bool is_stale_poll; // ... and was asked for something else than the policy wants now: not used
     bool is_stale_look;
     bool is_up;      // the current connection has brought a complete poll
@@ -109,6 +110,9 @@ void target_note_leader(struct target *target, const struct server_report *repor
 void target_note_trouble(struct target *target, enum outage_stage stage, const struct pg_error *error, usec_t now);
 void target_note_sight(struct target *target, const struct scan *scan);
 void target_note_findings(struct target *target);
+// A right that was granted or revoked since the self-check: has it made again, to say the statement that mends it.
+void target_check_power(struct target *target, const struct scan *scan);
+void target_note_check(struct target *target); // it has been
 void target_note_power(struct target *target); // again, when what we mean to do has changed
 
 // ---- target_status.c

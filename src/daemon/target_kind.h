@@ -22,6 +22,7 @@ enum server_event {
     SERVER_UP,      // logged in, and it is known who answers
     SERVER_READY,   // set up and checked: findings are there, and it can be polled, looked at and acted on
     SERVER_SCANNED, // a poll or a look is finished: scan, or NULL and error
+    SERVER_CHECKED, // the self-check was made again: findings are there
     SERVER_LED,     // it is known who leads: leader and leader_pid, or error
     SERVER_ACTED,   // a chunk of acts came back: acts; also for those that a loss cut off
     SERVER_LOST,    // error; all acts have come back by SERVER_ACTED before. Close it before the next start
@@ -69,6 +70,8 @@ struct target_kind {
     int (*look)(struct server *server, const struct session_id *ids, size_t n_ids);
     int (*act)(struct server *server, const struct decision *decisions, size_t n_decisions); // ACT_MAX at most
 
+    // Makes the self-check again, after READY. 0 or -ENOMEM.
+    int (*check)(struct server *server);
     // The i-th finding of the self-check; false: there are no more. Borrowed until close().
     bool (*finding)(const struct server *server, size_t i, struct finding *ret);
     // What the survey brought; borrowed until close(). NULL: none was made, or it failed with *ret_error.

@@ -192,6 +192,17 @@ static enum server_event postgres_identified(struct postgres *p, const struct jo
     return SERVER_UP;
 }
 
+// Failed or not: a check that fails is a finding, and no reason to give up the place that we have. One that is made
+// again and fails has found nothing new.
+static enum server_event postgres_checked(struct postgres *p, bool failed) {
+    bool again = p->rights != NULL;
+    if (!again || !failed) {
+        p->rights = job_free(p->rights);
+        p->rights = TAKE_PTR(p->finished);
+    }
+    return again ? SERVER_CHECKED : SERVER_READY;
+}
+
 // A job came back. NOTHING: the caller goes on.
 static enum server_event postgres_finished(struct postgres *p, struct job *job, struct server_report *ret) {
     const struct pg_error *error = job_error(job);
@@ -219,9 +230,7 @@ static enum server_event postgres_finished(struct postgres *p, struct job *job, 
         postgres_submit_own(p, job_rights_new(p->options.version_num), POSTGRES_PATIENCE * p->config->query_timeout);
         return SERVER_NOTHING;
     case JOB_RIGHTS:
-        // Failed or not: a check that fails is a finding, and no reason to give up the place that we have.
-        p->rights = TAKE_PTR(p->finished);
-        return SERVER_READY;
+        return postgres_checked(p, failed);
     case JOB_POLL:
     case JOB_LOOK:
         ret->scanned = job_kind(job) == JOB_POLL ? SCAN_FULL : SCAN_LOOK;
@@ -288,6 +297,11 @@ static enum server_event postgres_dispatch(struct server *server, unsigned ready
     return postgres_drain(p, ret);
 }
 
+static int postgres_check(struct server *server) {
+    struct postgres *p = postgres_of(server);
+    return postgres_submit(p, job_rights_new(p->options.version_num));
+}
+
 static bool postgres_finding(const struct server *server, size_t i, struct finding *ret) {
     const struct postgres *p = postgres_of_const(server);
     if (server->observe_only) {
@@ -333,6 +347,7 @@ const struct target_kind target_kind_postgres = {
     .poll = postgres_poll,
     .look = postgres_look,
     .act = postgres_act,
+    .check = postgres_check,
     .finding = postgres_finding,
     .survey = postgres_survey,
 };

@@ -381,5 +381,6 @@ void decode_facts(struct decoder *decoder, struct server_facts *ret, int64_t *re
         .reserved_connections = decode_int32(decoder, FACTS_RESERVED, 0),
         .own_pid = decode_int32(decoder, FACTS_PID, 1),
         .own_user = decode_text(decoder, FACTS_USER),
+        .may_signal = decode_bool(decoder, FACTS_MAY_SIGNAL),
     };
 }

@@ -128,7 +128,7 @@ static const char sql_facts[] =
     "pg_catalog.current_setting('max_connections')::pg_catalog.int4, "
     "pg_catalog.current_setting('superuser_reserved_connections')::pg_catalog.int4, "
     "COALESCE(pg_catalog.current_setting('reserved_connections', true), '0')::pg_catalog.int4, "
-    "pg_catalog.pg_backend_pid(), session_user::pg_catalog.text";
+    "pg_catalog.pg_backend_pid(), session_user::pg_catalog.text, pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')";
 
 // Rows without a type are sessions hidden from us: they must be noticed, not missed.
 // $1: how much query text to send, in bytes; 0: none. $2: patterns to match, NULL: none. $3: who blocks whom? That
@@ -278,6 +278,7 @@ static const struct column columns_facts[] = {
     [FACTS_RESERVED] = {PG_TYPE_INT4, false},
     [FACTS_PID] = {PG_TYPE_INT4, false},
     [FACTS_USER] = {PG_TYPE_TEXT, false},
+    [FACTS_MAY_SIGNAL] = {PG_TYPE_BOOL, false},
 };
 static const struct column columns_session[] = {
     [SCAN_PID] = {PG_TYPE_INT4, false},

@@ -109,6 +109,7 @@ enum {
     FACTS_RESERVED,
     FACTS_PID,
     FACTS_USER,
+    FACTS_MAY_SIGNAL,
 };
 enum {
     SCAN_PID,

@@ -244,6 +244,15 @@ def test_powerless(server):
             outcome = daemon.outcome(session, "denied")
             assert outcome["sqlstate"] == "42501"
             assert session.alive()
+            # Granted: over at once, and what was denied is tried again.
+            server.sql("GRANT pg_signal_backend TO pgvigil")
+            daemon.wait("alarm", alarm="powerless", reason="cleared")
+            daemon.outcome(session, "gone")
+            # Revoked: told as it was at the connect, and nobody reconnects.
+            server.sql("REVOKE pg_signal_backend FROM pgvigil")
+            daemon.wait("alarm", alarm="powerless", reason="raised", n=2)
+            assert len(daemon.find("self_check", reason="powerless")) == 2
+            assert len(daemon.find("target_up")) == 1
     finally:
         server.sql("GRANT pg_signal_backend TO pgvigil")
 

@@ -52,6 +52,24 @@ static void came_add_numbers(struct words *came, const struct event *event) {
     }
 }
 
+static void came_add_metric(struct words *came, const struct event *event) {
+    const struct {
+        const char *name;
+        int64_t number;
+    } numbers[] = {{"value", event->value}, {"threshold", event->threshold}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        if (numbers[i].number == EVENT_NUMBER_NONE) {
+            came_add(came, "%s=none", numbers[i].name);
+        } else if (metric_unit(event->metric) == METRIC_UNIT_DURATION) {
+            came_add_duration(came, numbers[i].name, (usec_t)numbers[i].number);
+        } else {
+            came_add(came, "%s=%lld", numbers[i].name, (long long)numbers[i].number);
+        }
+    }
+    came_add_duration(came, "held_for", event->age);
+}
+
 static const char *came_name(const struct event *event, bool is_intent) {
     switch (event->kind) {
     case EVENT_DECISION:
@@ -90,6 +108,9 @@ void came_event(struct words *came, const struct event *event, const struct deci
     if (event->alarm) {
         came_add(came, "%s", event->alarm);
     }
+    if (event->severity != SEVERITY_NONE) {
+        came_add(came, "%s", severity_to_string(event->severity));
+    }
     if (event->rule) {
         came_add(came, "%s", event->rule);
     }
@@ -110,7 +131,9 @@ void came_event(struct words *came, const struct event *event, const struct deci
         came_add(came, "tests-query");
     }
     came_add_duration(came, "took", event->took);
-    if (event->age != USEC_INFINITY) {
+    if (event->has_metric) {
+        came_add_metric(came, event);
+    } else if (event->age != USEC_INFINITY) {
         came_add_duration(came, "age", event->age);
         came_add_duration(came, "limit", event->limit);
         came_add(came, "time=%s", session_time_to_string(event->time));

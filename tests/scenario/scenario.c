@@ -280,7 +280,10 @@ static void runner_end_step(struct runner *runner) {
         words_deinit(&runner->lines[i]);
     }
     words_deinit(&runner->act);
-    runner->n_lines = runner->n_rows = runner->n_asked = runner->n_expected = 0;
+    if (runner->kind != STEP_NONE) {
+        runner->n_expected = 0; // else it is of the policy that comes
+    }
+    runner->n_lines = runner->n_rows = runner->n_asked = 0;
     runner->kind = STEP_NONE;
 }
 
@@ -293,6 +296,7 @@ static void runner_give_policy(struct runner *runner) {
                                                .policy = {runner->policy, runner->target_enforce, runner->pressure_at,
                                                           runner->poll_interval}});
     runner->policy = policy_unref(runner->policy);
+    runner->n_expected = 0;
 }
 
 static void runner_begin_step(struct runner *runner, enum step_kind kind, usec_t at) {

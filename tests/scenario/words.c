@@ -254,22 +254,34 @@ static void words_build_rule(const struct words *words, struct policy *policy, c
     timeout->ignore = words_selector(words, 2, policy, "ignore", where);
 }
 
-// per=app per=user: both keys; evict=idle evict=active: in this order.
-static void words_quota_lists(struct quota *quota, const struct words *words, const char *where) {
-    bool evicts = false;
+// per=app per=user: both keys.
+static unsigned words_per(const struct words *words, const char *where) {
+    unsigned per = 0;
 
     for (size_t i = 2; i < words->n_items; i++) {
         const char *word = words->items[i];
         unsigned key = 0;
-        if (strncmp(word, "per=", 4) == 0) {
-            while (key < N_GROUP_KEYS && strcmp(group_key_to_string((enum group_key)key), word + 4) != 0) {
-                key++;
-            }
-            if (key == N_GROUP_KEYS) {
-                words_die(where, "no such key", word);
-            }
-            quota->per |= GROUP_KEY_BIT(key);
-        } else if (strncmp(word, "evict=", 6) == 0) {
+        if (strncmp(word, "per=", 4) != 0) {
+            continue;
+        }
+        while (key < N_GROUP_KEYS && strcmp(group_key_to_string((enum group_key)key), word + 4) != 0) {
+            key++;
+        }
+        if (key == N_GROUP_KEYS) {
+            words_die(where, "no such key", word);
+        }
+        per |= GROUP_KEY_BIT(key);
+    }
+    return per;
+}
+
+// evict=idle evict=active: in this order.
+static void words_evict(struct quota *quota, const struct words *words, const char *where) {
+    bool evicts = false;
+
+    for (size_t i = 2; i < words->n_items; i++) {
+        const char *word = words->items[i];
+        if (strncmp(word, "evict=", 6) == 0) {
             quota->n_evict = evicts ? quota->n_evict : 0;
             evicts = true;
             if (quota->n_evict == QUOTA_MAX_EVICT ||
@@ -288,7 +300,8 @@ static void words_build_quota(const struct words *words, struct policy *policy, 
     quota->max_is_percent = strchr(max, '%') != NULL;
     max[strcspn(max, "%")] = '\0';
     quota->max = words_number(max, where);
-    words_quota_lists(quota, words, where);
+    quota->per = words_per(words, where);
+    words_evict(quota, words, where);
     value = words_get(words, 2, "for");
     quota->for_ = value ? words_duration(value, where) : 0;
     value = words_get(words, 2, "min_idle");
@@ -307,6 +320,37 @@ static void words_build_quota(const struct words *words, struct policy *policy, 
     quota->enforce = value ? words_switch(value, where) : true;
     quota->match = words_selector(words, 2, policy, "match", where);
     quota->ignore = words_selector(words, 2, policy, "ignore", where);
+}
+
+// In the metric's unit: 80, 5, 10min.
+static int64_t words_threshold(enum metric metric, const char *text, const char *where) {
+    return metric_unit(metric) == METRIC_UNIT_DURATION ? (int64_t)words_duration(text, where)
+                                                       : words_number(text, where);
+}
+
+static void words_build_alarm(const struct words *words, struct policy *policy, const char *where) {
+    struct alarm *alarm = policy_add_alarm(policy, words->items[1]);
+    const char *value = words_get(words, 2, "metric");
+
+    while (!value || strcmp(metric_to_string(alarm->metric), value) != 0) {
+        if (!value || ++alarm->metric == N_METRICS_) {
+            words_die(where, "no such metric", value ? value : "");
+        }
+    }
+    alarm->per = words_per(words, where);
+    alarm->below = words_has(words, 2, "below");
+    value = words_get(words, 2, "warning");
+    alarm->has_warning = value != NULL;
+    alarm->warning = value ? words_threshold(alarm->metric, value, where) : 0;
+    value = words_get(words, 2, "critical");
+    alarm->has_critical = value != NULL;
+    alarm->critical = value ? words_threshold(alarm->metric, value, where) : 0;
+    value = words_get(words, 2, "for");
+    alarm->for_ = value ? words_duration(value, where) : 0;
+    value = words_get(words, 2, "clear_after");
+    alarm->clear_after = value ? words_duration(value, where) : 0;
+    alarm->match = words_selector(words, 2, policy, "match", where);
+    alarm->ignore = words_selector(words, 2, policy, "ignore", where);
 }
 
 static void words_build_limits(const struct words *words, struct policy *policy, const char *where) {
@@ -371,6 +415,8 @@ bool words_build_policy(const struct words *words, struct policy *policy, const 
         words_build_limits(words, policy, where);
     } else if (strcmp(first, "quota") == 0 && words->n_items > 1) {
         words_build_quota(words, policy, where);
+    } else if (strcmp(first, "alarm") == 0 && words->n_items > 1) {
+        words_build_alarm(words, policy, where);
     } else if (strcmp(first, "rule") == 0 && words->n_items > 1) {
         words_build_rule(words, policy, where);
     } else {

@@ -65,6 +65,7 @@ static inline PGresult *result_facts(void) {
     result_int32(r, 0, FACTS_RESERVED, 2);
     result_int32(r, 0, FACTS_PID, 4000);
     result_text(r, 0, FACTS_USER, "pgvigil");
+    result_bool(r, 0, FACTS_MAY_SIGNAL, true);
     return r;
 }
 

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: PostgreSQL
+"""Prometheus and Alertmanager as real processes, and what a daemon's /metrics says."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.parse
+
+from . import process
+from .server import free_port
+
+SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$')
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)",?')
+ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
+
+
+def get(port, path, accept=None, method="GET", body=None):
+    """(status, content type, body) of one request to 127.0.0.1."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+    try:
+        connection.request(method, path, body=body, headers={"Accept": accept} if accept else {})
+        response = connection.getresponse()
+        return response.status, response.getheader("Content-Type"), response.read().decode("utf-8")
+    finally:
+        connection.close()
+
+
+def get_json(port, path, **parameters):
+    query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
+    status, _, body = get(port, path + query)
+    assert status == 200, f"{path}: {status} {body}"
+    return json.loads(body)
+
+
+class Metrics:
+    """One scrape. What is not a comment must be a sample, and no sample comes twice."""
+
+    def __init__(self, text):
+        self.text = text
+        self.samples = {}
+        for line in text.split("\n"):
+            if not line or line.startswith("#"):
+                continue
+            m = SAMPLE.match(line)
+            assert m, f"no sample: {line!r}"
+            labels, left = {}, m[2] or ""
+            while left:
+                label = LABEL.match(left)
+                assert label, f"no labels: {m[2]!r}"
+                labels[label[1]] = re.sub(r'\\["\\n]', lambda e: ESCAPES[e[0]], label[2])
+                left = left[label.end():]
+            key = (m[1], frozenset(labels.items()))
+            assert key not in self.samples, f"twice: {line!r}"
+            self.samples[key] = float(m[3])
+
+    def all(self, name, **labels):
+        """[(labels, value)] of those that have these labels."""
+        wanted = labels.items()
+        return [(dict(key), value) for (found, key), value in self.samples.items() if found == name and wanted <= key]
+
+    def get(self, name, **labels):
+        """The value of the one sample with these labels; None: there is none."""
+        found = self.all(name, **labels)
+        assert len(found) <= 1, f"{name} {labels}: {found}"
+        return found[0][1] if found else None
+
+    def sum(self, name, **labels):
+        return sum(value for _, value in self.all(name, **labels))
+
+
+def scrape(port):
+    status, kind, text = get(port, "/metrics")
+    assert status == 200 and kind == "text/plain; version=0.0.4; charset=utf-8", (status, kind, text)
+    return Metrics(text)
+
+
+def check_metrics(text):
+    """promtool's complaints; "": none."""
+    result = subprocess.run(
+        ["promtool", "check", "metrics"], input=text.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        timeout=60, check=False,
+    )
+    complaints = result.stdout.decode(errors="replace")
+    return complaints or (f"exit status {result.returncode}" if result.returncode else "")
+
+
+def missing():
+    """Why tests with the real thing cannot run here; None: they can."""
+    for name in ("prometheus", "prometheus-alertmanager", "promtool"):
+        if not shutil.which(name):
+            return f"no {name} (Debian packages prometheus, prometheus-alertmanager)"
+    return None
+
+
+class _Server:
+    """A program with a port on loopback and a directory of its own, ready when `ready` answers 200."""
+
+    ready = "/-/ready"
+
+    def __init__(self):
+        self.directory = tempfile.mkdtemp(prefix="pgvtest-prom-")
+        self.port = free_port()
+        self.child = None
+
+    def _start(self, argv):
+        self.log_path = os.path.join(self.directory, "log")
+        with open(self.log_path, "wb") as log:
+            self.child = process.spawn(argv, stdout=log, stderr=log, cwd=self.directory)
+        try:
+            process.wait_until(self._is_ready, 30, self.log)
+        except BaseException:
+            self.destroy()
+            raise
+
+    def _is_ready(self):
+        assert self.child.poll() is None, self.log()
+        try:
+            return get(self.port, self.ready)[0] == 200
+        except OSError:
+            time.sleep(0.05)
+            return False
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return file.read()[-4000:]
+
+    def write(self, name, content):
+        path = os.path.join(self.directory, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    def destroy(self):
+        if self.child is not None:
+            process.stop_process(self.child, signal.SIGTERM, 10)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.destroy()
+
+
+class Prometheus(_Server):
+    """Scrapes these ports of 127.0.0.1 every second, as job "pgvigil". `rules`: a file of alert rules."""
+
+    def __init__(self, ports, rules=None, alertmanager=None):
+        super().__init__()
+        config = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "scrape_configs": [
+                {"job_name": "pgvigil", "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
+            ],
+        }
+        if rules:
+            config["rule_files"] = [rules]
+        if alertmanager:
+            config["alerting"] = {
+                "alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager.port}"]}]}]
+            }
+        self._start(
+            [
+                "prometheus",
+                f"--config.file={self.write('prometheus.yaml', config)}",
+                f"--storage.tsdb.path={self.directory}/data",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+                "--log.level=warn",
+            ]
+        )
+
+    def query(self, expression):
+        """[(labels, value)] of an instant query."""
+        data = get_json(self.port, "/api/v1/query", query=expression)["data"]
+        assert data["resultType"] == "vector", data
+        return [(one["metric"], float(one["value"][1])) for one in data["result"]]
+
+    def value(self, expression):
+        """The only value; None while there is none."""
+        found = self.query(expression)
+        assert len(found) <= 1, f"{expression}: {found}"
+        return found[0][1] if found else None
+
+    def rules(self):
+        return [rule for group in get_json(self.port, "/api/v1/rules")["data"]["groups"] for rule in group["rules"]]
+
+    def targets(self):
+        return get_json(self.port, "/api/v1/targets")["data"]["activeTargets"]
+
+
+class Alertmanager(_Server):
+    def __init__(self):
+        super().__init__()
+        config = {
+            "route": {"receiver": "nobody", "group_wait": "0s", "group_interval": "1s"},
+            "receivers": [{"name": "nobody"}],
+        }
+        self._start(
+            [
+                "prometheus-alertmanager",
+                f"--config.file={self.write('alertmanager.yaml', config)}",
+                f"--storage.path={self.directory}/data",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+                "--cluster.listen-address=",
+                "--log.level=warn",
+            ]
+        )
+
+    def alerts(self, **labels):
+        """Those that are active now and have these labels."""
+        found = get_json(self.port, "/api/v2/alerts")
+        return [alert for alert in found if labels.items() <= alert["labels"].items()]
