@@ -209,6 +209,7 @@ static struct alarm_set *alarm_set_new(const char *name) {
 }
 
 static void alarm_set_remove(struct alarms *alarms, struct alarm_set *set, struct alarm_group *group) {
+    alarms->generation++;
     HASH_DEL(set->groups, group);
     alarm_group_free(alarms_interner(alarms), group);
 }
@@ -358,6 +359,7 @@ static void alarms_commit(struct alarms *alarms, struct policy *policy, struct a
     policy_ref(policy);
     policy_unref(alarms->policy);
     alarms->policy = policy;
+    alarms->generation++;
     alarms->dirty = true;
 }
 

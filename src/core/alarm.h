@@ -84,6 +84,7 @@ struct alarms {
     uint64_t step;
     int64_t postmaster_start; // of that scan
     bool dirty;               // alarms_tell() has something to do
+    uint64_t generation;      // of what origins remember of groups: another one when a group has gone
 
     // Made by alarms_tell(), valid until the next alarms_begin().
     struct event *events;

@@ -28,7 +28,9 @@ struct alarm_origin {
     struct alarm_stats stats; // of the scan
     int64_t user_limit;
     int64_t database_limit;
-    uint64_t covers[]; // bit i: alarm i of the policy covers it
+    uint64_t generation;         // of `groups`
+    struct alarm_group **groups; // by alarm: the one that it counts to; NULL: to be found. Behind `covers`
+    uint64_t covers[];           // bit i: alarm i of the policy covers it
 };
 
 // --- Sessions ------------------------------------------------------------------------------------------------------
@@ -115,12 +117,20 @@ static int alarms_prepare_origin(const struct alarms *alarms, struct origin *ori
 
     if (origin->alarms) {
         memset(&origin->alarms->stats, 0, sizeof(origin->alarms->stats));
+        if (origin->alarms->generation != alarms->generation) {
+            memset(origin->alarms->groups, 0, policy->n_alarms * sizeof(origin->alarms->groups[0]));
+            origin->alarms->generation = alarms->generation;
+        }
         return 0;
     }
-    struct alarm_origin *new = calloc(1, sizeof(*new) + (policy->n_alarms / 64 + 1) * sizeof(new->covers[0]));
+    size_t n_words = policy->n_alarms / 64 + 1;
+    struct alarm_origin *new =
+        calloc(1, sizeof(*new) + n_words * sizeof(new->covers[0]) + policy->n_alarms * sizeof(new->groups[0]));
     if (!new) {
         return -ENOMEM;
     }
+    new->generation = alarms->generation;
+    new->groups = (struct alarm_group **)(void *)(new->covers + n_words);
     struct selector_subject subject = alarm_subject(alarms, origin);
     for (size_t i = 0; i < policy->n_alarms; i++) {
         if (!metric_is_by_session(policy->alarms[i].metric) || alarms_set_of(alarms, i)->by_query) {
@@ -186,21 +196,13 @@ static int alarms_group_of(struct alarms *alarms, struct alarm_set *set, const s
     return r;
 }
 
-static int alarms_add(struct alarms *alarms, struct alarm_set *set, const struct origin *origin,
-                      const struct alarm_stats *stats) {
-    const struct alarm *alarm = set->alarm;
+static void alarms_add(const struct alarms *alarms, const struct alarm *alarm, struct alarm_group *group,
+                       const struct alarm_stats *stats) {
     enum metric_unit unit = metric_unit(alarm->metric);
-    struct alarm_group *group;
-
-    int r = alarms_group_of(alarms, set, origin, &group);
-    if (r < 0) {
-        return r;
-    }
     int64_t value =
         unit == METRIC_UNIT_DURATION && !alarm->match ? stats->open[alarm->metric] : stats->all[alarm->metric];
     group->seen = alarms->scan;
     group->value = unit == METRIC_UNIT_COUNT ? group->value + value : MAX(group->value, value);
-    return 0;
 }
 
 static int alarms_add_by_query(struct alarms *alarms, struct alarm_set *set) {
@@ -211,8 +213,12 @@ static int alarms_add_by_query(struct alarms *alarms, struct alarm_set *set) {
         subject.query_matches = s->query_matches;
         int r = alarm_covers(set->alarm, &subject);
         if (r > 0) {
+            struct alarm_group *group;
             alarm_stats_add(&stats, alarms->snapshot, s);
-            r = alarms_add(alarms, set, s->origin, &stats);
+            r = alarms_group_of(alarms, set, s->origin, &group);
+            if (r == 0) {
+                alarms_add(alarms, set->alarm, group, &stats);
+            }
         }
         if (r < 0) {
             return r;
@@ -246,11 +252,14 @@ static int alarms_reset_groups(struct alarms *alarms) {
 static int alarms_add_origin(struct alarms *alarms, const struct origin *origin) {
     for (size_t word = 0; word <= alarms->policy->n_alarms / 64; word++) {
         for (uint64_t bits = origin->alarms->covers[word]; bits; bits &= bits - 1) {
-            struct alarm_set *set = alarms_set_of(alarms, word * 64 + bit_lowest(bits));
-            int r = alarms_add(alarms, set, origin, &origin->alarms->stats);
+            size_t i = word * 64 + bit_lowest(bits);
+            struct alarm_set *set = alarms_set_of(alarms, i);
+            struct alarm_group **group = &origin->alarms->groups[i];
+            int r = *group ? 0 : alarms_group_of(alarms, set, origin, group);
             if (r < 0) {
                 return r;
             }
+            alarms_add(alarms, set->alarm, *group, &origin->alarms->stats);
         }
     }
     return 0;
