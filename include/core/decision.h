@@ -34,6 +34,7 @@ enum held_reason {
     HELD_SHARE,
     HELD_BUDGET,
     HELD_OBSERVE,
+    HELD_PAUSED,
     HELD_BREAKER,
     HELD_UNRECORDED,
     N_HELD_REASONS_,

@@ -53,6 +53,7 @@ enum engine_input_kind {
     ENGINE_INPUT_LOST,       // the connection is gone: nothing known is current until the next full scan
     ENGINE_INPUT_POLICY,     // the rules to apply from now on; what is equal to before keeps its memory (DESIGN 4.9)
     ENGINE_INPUT_LEADERSHIP, // whether we are the one watchdog that acts
+    ENGINE_INPUT_PAUSE,      // what an operator has paused, all of it: nothing, single rules or everything
     ENGINE_INPUT_CONDITION,  // a condition that only the shell can see has begun or ended: an always-on alarm
     ENGINE_INPUT_STOP,       // we stop: settle what is pending as unverified
 };
@@ -74,6 +75,11 @@ struct engine_input {
             usec_t poll_interval;  // without a complete poll for ENGINE_GAP_POLLS of these: a gap; 0: never
         } policy;
         bool leads;
+        struct {
+            bool all;
+            const char *const *rules; // names, also of rules that this policy does not have; read during the step only
+            size_t n_rules;
+        } pause;
         struct {
             enum condition condition;
             bool holds;

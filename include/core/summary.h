@@ -40,6 +40,7 @@ struct summary_rule {
     bool is_quota;
     enum action action;
     bool enforce;      // effective: master and target and rule
+    bool paused;       // by an operator, alone or with everything
     int64_t n_matches; // sessions that the last step found over the rule's limit, held back or not
     int64_t n_held[N_HELD_REASONS_];
     int64_t n_decided; // since the start
@@ -67,6 +68,7 @@ struct summary {
     struct summary_alarm *alarms; // raised ones
     size_t n_alarms;
     bool leads;
+    bool paused;   // by an operator: no rule acts
     void *storage; // strings and lists; owned
 };
 

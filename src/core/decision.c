@@ -21,9 +21,10 @@ static const char *const outcome_names[] = {
 static_assert(ARRAY_SIZE(outcome_names) == N_OUTCOMES, "one name for each outcome");
 
 static const char *const held_reason_names[] = {
-    [HELD_PROTECTED] = "protected",   [HELD_KEEP] = "keep",       [HELD_SHARE] = "share",
-    [HELD_BUDGET] = "budget",         [HELD_OBSERVE] = "observe", [HELD_BREAKER] = "breaker",
-    [HELD_UNRECORDED] = "unrecorded",
+    [HELD_PROTECTED] = "protected", [HELD_KEEP] = "keep",
+    [HELD_SHARE] = "share",         [HELD_BUDGET] = "budget",
+    [HELD_OBSERVE] = "observe",     [HELD_PAUSED] = "paused",
+    [HELD_BREAKER] = "breaker",     [HELD_UNRECORDED] = "unrecorded",
 };
 static_assert(ARRAY_SIZE(held_reason_names) == N_HELD_REASONS, "one name for each reason");
 

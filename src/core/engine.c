@@ -44,6 +44,7 @@ struct engine *engine_free(struct engine *engine) {
     if (engine->rules) {
         engine_free_rules(engine->rules, engine_n_rules(engine));
     }
+    engine_free_names(engine->paused_rules, engine->n_paused_rules);
     breakers_deinit(&engine->breakers, &engine->snapshot.origins);
     snapshot_deinit(&engine->snapshot);
     strbuf_deinit(&engine->text);
@@ -258,6 +259,9 @@ int engine_step(struct engine *engine, const struct engine_input *input, usec_t 
     case ENGINE_INPUT_LEADERSHIP:
         engine->leads = input->leads;
         break;
+    case ENGINE_INPUT_PAUSE:
+        r = engine_take_pause(engine, input);
+        break;
     case ENGINE_INPUT_CONDITION:
         r = alarms_set_builtin(&engine->alarms, ALARM_CONDITION(input->condition.condition), NULL,
                                input->condition.holds, input->condition.detail, input->condition.hint);
@@ -294,10 +298,12 @@ int engine_summarize(const struct engine *engine, struct summary *ret) {
         return r;
     }
     ret->leads = engine->leads;
+    ret->paused = engine->paused;
     for (size_t i = 0; i < engine_n_rules(engine); i++) {
         ret->rules[i].enforce =
             engine_enforces(engine, i < policy->n_timeouts ? policy->timeouts[i].enforce
                                                            : policy->quotas[i - policy->n_timeouts].enforce);
+        ret->rules[i].paused = engine->paused || engine->rules[i].paused;
         summary_rule_set_counts(&ret->rules[i], &engine->rules[i].counts);
     }
     return 0;

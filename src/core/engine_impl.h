@@ -26,6 +26,7 @@ struct rule {
     usec_t held_said_at[N_HELD_REASONS_];
     bool held_ever[N_HELD_REASONS_];
     bool armed;                 // `when: usage`
+    bool paused;                // by name
     struct quota_group *groups; // of a quota: those over it
     struct covered covered;     // for `share`; counted only while that is less than 100 %
     bool is_watched;            // since watched_since: by full scans
@@ -46,6 +47,9 @@ struct engine {
     struct alarms alarms;
     bool enforce; // the target's part
     bool leads;
+    bool paused;         // everything
+    char **paused_rules; // names
+    size_t n_paused_rules;
     bool preview;        // ask what the rules would do, without limits and timers
     int64_t pressure_at; // 0: never
     usec_t poll_interval;
@@ -117,6 +121,8 @@ int engine_decide(struct engine *engine, bool full, usec_t now);
 // engine_policy.c
 int engine_take_policy(struct engine *engine, const struct engine_input *input);
 void engine_free_rules(struct rule *rules, size_t n);
+int engine_take_pause(struct engine *engine, const struct engine_input *input); // 0 or -ENOMEM: as before
+void engine_free_names(char **names, size_t n);
 // An engine that has judged the current snapshot by that policy, without limits and timers: its rules' counts tell what
 // would be done. 0, -EAGAIN: nothing complete is known; -ENOMEM.
 int engine_rehearse(const struct engine *engine, struct policy *policy, struct engine **ret);

@@ -60,6 +60,49 @@ static void engine_move_rules(struct engine *engine, struct rule *rules, size_t 
     engine->rules = rules;
 }
 
+// --- What is paused -------------------------------------------------------------------------------------------------
+
+static void engine_mark_paused(struct engine *engine) {
+    const struct policy *policy = engine_policy(engine);
+
+    for (size_t i = 0; engine->rules && i < engine_n_rules(engine); i++) {
+        const char *name =
+            i < policy->n_timeouts ? policy->timeouts[i].name : policy->quotas[i - policy->n_timeouts].name;
+        engine->rules[i].paused = false;
+        for (size_t j = 0; j < engine->n_paused_rules; j++) {
+            engine->rules[i].paused |= strcmp(engine->paused_rules[j], name) == 0;
+        }
+    }
+}
+
+void engine_free_names(char **names, size_t n) {
+    for (size_t i = 0; names && i < n; i++) {
+        free(names[i]);
+    }
+    free(names);
+}
+
+int engine_take_pause(struct engine *engine, const struct engine_input *input) {
+    size_t n = input->pause.n_rules, n_copied = 0;
+    char **names = calloc(n + 1, sizeof(*names));
+
+    while (names && n_copied < n && (names[n_copied] = strdup(input->pause.rules[n_copied]))) {
+        n_copied++;
+    }
+    if (!names || n_copied < n) {
+        engine_free_names(names, n_copied);
+        return -ENOMEM;
+    }
+    engine_free_names(engine->paused_rules, engine->n_paused_rules);
+    engine->paused_rules = names;
+    engine->n_paused_rules = n;
+    engine->paused = input->pause.all;
+    engine_mark_paused(engine);
+    return 0;
+}
+
+// --- The rules ------------------------------------------------------------------------------------------------------
+
 static int engine_set_rules(struct engine *engine, struct policy *policy) {
     size_t n_old = engine_n_rules(engine), n = policy->n_timeouts + policy->n_quotas;
     CLEANUP(freep) size_t *same = calloc(n_old + 1, sizeof(*same));
@@ -78,6 +121,7 @@ static int engine_set_rules(struct engine *engine, struct policy *policy) {
         return r;
     }
     engine_move_rules(engine, TAKE_PTR(rules), n_old, &moves);
+    engine_mark_paused(engine);
     free(engine->asleep);
     engine->asleep = TAKE_PTR(asleep);
     free(engine->n_covered);

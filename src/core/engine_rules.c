@@ -227,6 +227,9 @@ static enum held_reason engine_hold(const struct engine *engine, const struct tu
     if (engine->preview) {
         return N_HELD_REASONS_;
     }
+    if (engine->paused || engine->rules[candidate->rule].paused) {
+        return HELD_PAUSED;
+    }
     if (!pressure && breakers_is_tripped(&engine->breakers, turn->terms.name, group->label)) {
         return HELD_BREAKER;
     }
@@ -261,7 +264,8 @@ static int engine_log(struct engine *engine, const struct turn *turn, const stru
 // Others would have to wait for the same: the rule does not try more than it wants. A quota that pauses for a group
 // does not let others go in its place.
 static bool engine_makes_wait(const struct turn *turn, enum held_reason held) {
-    return held == HELD_BUDGET || held == HELD_SHARE || (held == HELD_BREAKER && turn->terms.is_quota);
+    return held == HELD_BUDGET || held == HELD_SHARE || held == HELD_PAUSED ||
+           (held == HELD_BREAKER && turn->terms.is_quota);
 }
 
 static int engine_hold_back(struct engine *engine, const struct turn *turn, const struct candidate *candidate,

@@ -25,6 +25,8 @@ static const char *const event_kind_names[] = {
     [EVENT_HELD_BACK] = "held_back",
     [EVENT_ALARM] = "alarm",
     [EVENT_BREAKER] = "breaker",
+    [EVENT_PAUSED] = "paused",
+    [EVENT_RESUMED] = "resumed",
     [EVENT_LEADERSHIP] = "leadership",
     [EVENT_CLOCK_JUMP] = "clock_jump",
     [EVENT_RECORDS_DROPPED] = "records_dropped",
@@ -370,6 +372,17 @@ static void event_render_state(const struct event *event, const char *lead, stru
     event_add_hint(event, sb);
 }
 
+// "PAUSED rule idle for 30min: until ...", "resumed: ..."
+static void event_render_pause(const struct event *event, const char *lead, struct strbuf *sb) {
+    strbuf_add(sb, lead);
+    event_add(sb, " rule ", event->rule, "");
+    if (event->limit != USEC_INFINITY) {
+        strbuf_add(sb, " for ");
+        usec_render_exact(sb, event->limit);
+    }
+    event_render_state(event, "", sb);
+}
+
 static void event_render_records_dropped(const struct event *event, struct strbuf *sb) {
     strbuf_add(sb, "dropped ");
     if (event->count != EVENT_NUMBER_NONE) {
@@ -508,6 +521,12 @@ void event_render(const struct event *event, struct strbuf *sb) {
         break;
     case EVENT_BREAKER:
         event_render_state(event, "breaker", sb);
+        break;
+    case EVENT_PAUSED:
+        event_render_pause(event, "PAUSED", sb);
+        break;
+    case EVENT_RESUMED:
+        event_render_pause(event, "resumed", sb);
         break;
     case EVENT_LEADERSHIP:
         event_render_state(event, "leadership", sb);

@@ -94,6 +94,8 @@ static const char *came_name(const struct event *event, bool is_intent) {
     case EVENT_SELF_CHECK:
     case EVENT_RECORDS_DROPPED:
     case EVENT_NOTIFICATION_FAILED:
+    case EVENT_PAUSED:
+    case EVENT_RESUMED:
     case N_EVENT_KINDS_:
         break;
     }

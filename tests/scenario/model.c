@@ -439,3 +439,9 @@ void model_lead(struct model *model, bool leads, const struct engine_result *res
     HOLDS(P3_ONLY_ROWS_OF_THIS_SCAN, result->n_decisions == 0);
     model->leads = leads;
 }
+
+void model_pause(struct model *model, bool all, const char *name, const struct engine_result *result) {
+    HOLDS(P3_ONLY_ROWS_OF_THIS_SCAN, result->n_decisions == 0);
+    model->paused = all;
+    (void)snprintf(model->paused_name, sizeof(model->paused_name), "%s", name);
+}

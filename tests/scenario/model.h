@@ -207,7 +207,9 @@ struct model_samples {
 struct model {
     struct model_policy policy;
     bool leads;
-    bool full; // the scan at hand
+    bool paused;          // everything
+    char paused_name[32]; // one rule; "": none
+    bool full;            // the scan at hand
     bool has_full;
     usec_t full_at;
     bool pressed;
@@ -244,6 +246,7 @@ void model_act(struct model *model, struct intent *intent, enum act_result answe
                const struct engine_result *result);
 void model_lost(struct model *model, const struct engine_result *result);
 void model_lead(struct model *model, bool leads, const struct engine_result *result);
+void model_pause(struct model *model, bool all, const char *name, const struct engine_result *result);
 void model_policy(struct model *model, const struct model_policy *policy, bool same,
                   const struct engine_result *result);
 void model_stop(struct model *model, const struct engine_result *result);

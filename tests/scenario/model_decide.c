@@ -147,6 +147,7 @@ static void check_decision(const struct model *model, const struct turn *turn, c
 
     HOLDS(P8_OBSERVING_DECIDES_NOTHING,
           decision->enforce && model_enforces(model, turn->is_quota ? turn->quota->enforce : turn->rule->enforce));
+    HOLDS(P8_OBSERVING_DECIDES_NOTHING, !model->paused && strcmp(model->paused_name, turn->name) != 0);
     HOLDS(P3_ONLY_ROWS_OF_THIS_SCAN, session->fed);
     HOLDS(P3_NOTHING_BEFORE_A_FULL_SCAN, model->complete);
     HOLDS(P2_EMPTY_FILTERS_MATCH_NOBODY,
@@ -225,6 +226,10 @@ static void judge(struct model *model, struct turn *turn, struct model_session *
     bool ends = turn->action == ACTION_TERMINATE || escalates;
     if (model_protected(model, session, false) ||
         (ends && !turn->is_quota && living_beside(model, session) - 1 < turn->rule->keep)) {
+        return;
+    }
+    if (model->paused || strcmp(model->paused_name, turn->name) == 0) {
+        turn->wanted -= turn->wanted != INT64_MAX;
         return;
     }
     if (!turn->pressure && model_breaker_holds(model, turn->name, &session->row)) {

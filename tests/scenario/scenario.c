@@ -22,7 +22,7 @@
 
 #define MAX_BLOCKERS 4 // of one line
 
-enum step_kind { STEP_NONE, STEP_FULL, STEP_LOOK, STEP_ACT, STEP_LOST, STEP_LEAD, STEP_STOP };
+enum step_kind { STEP_NONE, STEP_FULL, STEP_LOOK, STEP_ACT, STEP_LOST, STEP_LEAD, STEP_PAUSE, STEP_STOP };
 
 struct expected {
     char where[256];
@@ -48,8 +48,9 @@ struct runner {
     bool target_enforce;
     int64_t pressure_at;
     usec_t poll_interval;
-    bool leads;     // of a STEP_LEAD
-    int64_t offset; // steps of the server's clock
+    bool leads;          // of a STEP_LEAD
+    struct words paused; // of a STEP_PAUSE: names of rules, or "all"
+    int64_t offset;      // steps of the server's clock
     usec_t rtt;
     struct server_facts facts;
     struct serial_of *serials; // the latest decision on each pid
@@ -255,6 +256,15 @@ static void runner_feed_act(struct runner *runner) {
     runner_feed(runner, &input);
 }
 
+static void runner_feed_pause(struct runner *runner) {
+    bool all = words_has(&runner->paused, 2, "all");
+    size_t n = all || runner->paused.n_items < 2 ? 0 : runner->paused.n_items - 2;
+    runner_feed(runner,
+                &(struct engine_input){
+                    .kind = ENGINE_INPUT_PAUSE,
+                    .pause = {.all = all, .rules = (const char *const *)(runner->paused.items + 2), .n_rules = n}});
+}
+
 static void runner_end_step(struct runner *runner) {
     switch (runner->kind) {
     case STEP_NONE:
@@ -272,6 +282,9 @@ static void runner_end_step(struct runner *runner) {
     case STEP_LEAD:
         runner_feed(runner, &(struct engine_input){.kind = ENGINE_INPUT_LEADERSHIP, .leads = runner->leads});
         break;
+    case STEP_PAUSE:
+        runner_feed_pause(runner);
+        break;
     case STEP_STOP:
         runner_feed(runner, &(struct engine_input){.kind = ENGINE_INPUT_STOP});
         break;
@@ -280,6 +293,7 @@ static void runner_end_step(struct runner *runner) {
         words_deinit(&runner->lines[i]);
     }
     words_deinit(&runner->act);
+    words_deinit(&runner->paused);
     if (runner->kind != STEP_NONE) {
         runner->n_expected = 0; // else it is of the policy that comes
     }
@@ -501,6 +515,10 @@ static void runner_input_line(struct runner *runner, struct words *words) {
     } else if (strcmp(first, "lead") == 0) {
         runner_begin_step(runner, STEP_LEAD, words_duration(words->items[1], runner->where));
         runner->leads = words_has(words, 2, "on");
+    } else if (strcmp(first, "pause") == 0 || strcmp(first, "resume") == 0) {
+        runner_begin_step(runner, STEP_PAUSE, words_duration(words->items[1], runner->where));
+        runner->paused = *words;
+        *words = (struct words){0};
     } else if (strcmp(first, "lost") == 0 || strcmp(first, "stop") == 0) {
         runner_begin_step(runner, *first == 'l' ? STEP_LOST : STEP_STOP,
                           words_duration(words->items[1], runner->where));

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "model_impl.h"
 #include "sim.h"
 #include "util/macro.h"
 
@@ -398,6 +399,22 @@ static void sim_check_summary(void) {
     summary_deinit(&summary);
 }
 
+static void sim_pause(void) {
+    const size_t n_rules = sim.model.policy.n_rules + sim.model.policy.n_quotas;
+    bool all = sim_chance(200);
+    char name[32] = "";
+
+    if (n_rules > 0 && sim_chance(400)) {
+        size_t i = sim_below(n_rules);
+        model_rule_name(&sim.model, i < sim.model.policy.n_rules ? i : MODEL_MAX_RULES + i - sim.model.policy.n_rules,
+                        name);
+    }
+    const char *const names[] = {name};
+    model_pause(&sim.model, all, name,
+                sim_feed(&(struct engine_input){.kind = ENGINE_INPUT_PAUSE,
+                                                .pause = {.all = all, .rules = names, .n_rules = *name ? 1 : 0}}));
+}
+
 static void sim_go_on(void) {
     uint64_t dice = sim_below(1000);
 
@@ -417,6 +434,8 @@ static void sim_go_on(void) {
         bool leads = sim_chance(800);
         model_lead(&sim.model, leads,
                    sim_feed(&(struct engine_input){.kind = ENGINE_INPUT_LEADERSHIP, .leads = leads}));
+    } else if (dice < 25) {
+        sim_pause();
     } else if (sim.n_look > 0 && dice < 600) {
         if (sim.look_at > sim.now && sim.look_at < sim.now + 5 * USEC_PER_SEC) {
             server_live(sim.look_at - sim.now);

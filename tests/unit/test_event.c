@@ -289,6 +289,8 @@ static void states(void) {
         {EVENT_LOCKED_OUT, "LOCKED OUT, no connection slot is left"},
         {EVENT_SELF_CHECK, "self-check"},
         {EVENT_BREAKER, "breaker"},
+        {EVENT_PAUSED, "PAUSED"},
+        {EVENT_RESUMED, "resumed"},
         {EVENT_LEADERSHIP, "leadership"},
         {EVENT_CLOCK_JUMP, "the server's clock stepped"},
         {EVENT_RECORDS_DROPPED, "dropped log records"},
@@ -325,6 +327,14 @@ static void numbers(void) {
     check_message(&event, "dropped 12 log records");
     event.count = 1;
     check_message(&event, "dropped 1 log record");
+    event = event_make(EVENT_PAUSED, EVENT_NOTICE, NULL);
+    event.rule = "idle\n";
+    event.limit = 30 * USEC_PER_MINUTE;
+    event.detail = "until then";
+    check_message(&event, "PAUSED rule idle\\n for 30min: until then");
+    event = event_make(EVENT_RESUMED, EVENT_NOTICE, "db");
+    event.reason = "asked";
+    check_message(&event, "db: resumed: asked");
     event = event_make(EVENT_NOTIFICATION_FAILED, EVENT_ERROR, NULL);
     event.output = "oncall\n";
     event.reason = "server_error";
@@ -466,10 +476,25 @@ static void names(void) {
         "severity",      "group",      "metric",    "value",    "threshold",        "holders", "held",
         "allowed",       "n_blocked",  "blocked",   "output",   "sqlstate",         "observe", "detail",
         "hint",          "query"};
-    static const char *const kinds[] = {
-        "start",      "stop",       "config_loaded", "config_rejected", "target_up",          "target_down",
-        "locked_out", "self_check", "decision",      "outcome",         "held_back",          "alarm",
-        "breaker",    "leadership", "clock_jump",    "records_dropped", "notification_failed"};
+    static const char *const kinds[] = {"start",
+                                        "stop",
+                                        "config_loaded",
+                                        "config_rejected",
+                                        "target_up",
+                                        "target_down",
+                                        "locked_out",
+                                        "self_check",
+                                        "decision",
+                                        "outcome",
+                                        "held_back",
+                                        "alarm",
+                                        "breaker",
+                                        "paused",
+                                        "resumed",
+                                        "leadership",
+                                        "clock_jump",
+                                        "records_dropped",
+                                        "notification_failed"};
     static const char *const levels[] = {"error", "warning", "notice", "info", "debug"};
     CHECK_EQ(ARRAY_SIZE(fields), N_EVENT_FIELDS);
     CHECK_EQ(ARRAY_SIZE(kinds), N_EVENT_KINDS);

@@ -211,7 +211,8 @@ static void names(void) {
     static const char *const actions[] = {"terminate", "cancel", "log"};
     static const char *const outcomes[] = {"none",   "gone",      "lingering",     "changed", "left",      "denied",
                                            "failed", "cancelled", "still_running", "unknown", "unverified"};
-    static const char *const reasons[] = {"protected", "keep", "share", "budget", "observe", "breaker", "unrecorded"};
+    static const char *const reasons[] = {"protected", "keep",   "share",   "budget",
+                                          "observe",   "paused", "breaker", "unrecorded"};
     CHECK_EQ(ARRAY_SIZE(actions), N_ACTIONS);
     CHECK_EQ(ARRAY_SIZE(outcomes), N_OUTCOMES);
     CHECK_EQ(ARRAY_SIZE(reasons), N_HELD_REASONS);
