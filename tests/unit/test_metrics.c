@@ -69,8 +69,7 @@ static void every_number(void) {
         "\npgvigil_oldest_seconds{target=\"db\",app=\"worker\",state=\"active\"} 0.001\n",
         "\npgvigil_rule_matches{target=\"db\",rule=\"idle\"} 3\n",
         "\npgvigil_decisions_total{target=\"db\",rule=\"worker\",action=\"log\"} 0\n",
-        "\npgvigil_outcomes_total{target=\"db\",rule=\"idle\",app=\"worker\",action=\"terminate\",outcome=\"gone\"} "
-        "1\n",
+        "rule=\"idle\",app=\"worker\",action=\"terminate\",outcome=\"gone\"} 1\n",
         "\npgvigil_held_back_total{target=\"db\",rule=\"worker\",reason=\"observe\"} 0\n",
         "\npgvigil_time_to_death_seconds_bucket{target=\"db\",le=\"0.05\"} 1\n",
         "\npgvigil_time_to_death_seconds_sum{target=\"db\"} 0.03\n",
