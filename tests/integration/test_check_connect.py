@@ -8,12 +8,11 @@ from collections import namedtuple
 import psycopg2
 import pytest
 
-from pgvtest import process, server as servers
+from pgvtest import fetch, process, server as servers
 from pgvtest.clients import Busy, Session, idle
 from pgvtest.daemon import Daemon, command, config
 
 from test_pooler import pooler  # noqa: F401
-from test_versions import fetch
 
 DONE, FAILED, CONFIG = 0, 1, 78
 FINDING = re.compile(
@@ -382,7 +381,7 @@ def test_leaves_nothing_behind(server, tmp_path):
 
 @pytest.mark.parametrize("suite, major", [("bullseye", 13), ("trixie", 17), ("sid", 18)])
 def test_versions(suite, major, tmp_path):
-    bindir, why = fetch(suite, major)
+    bindir, why = fetch.postgresql(suite, major)
     if bindir is None:
         pytest.skip(f"PostgreSQL {major} cannot be had: {why}")
     modern = major >= 16

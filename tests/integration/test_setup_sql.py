@@ -6,19 +6,15 @@ import shutil
 import subprocess
 
 import psycopg2
-import psycopg2.extensions
 import pytest
 
+from pgvtest import fetch
 from pgvtest.clients import Session
 from pgvtest.daemon import Daemon, command, config, rule
 from pgvtest.server import BINDIR, Postgres
 
-from test_versions import fetch
-
 USAGE = 2
 STRANGE = "wei\"rd $pgvigil$ $pgvigil1$ \\ r'ôle"
-
-
 SERVERS = [(None, 15), ("bullseye", 13), ("trixie", 17), ("sid", 18)]
 
 
@@ -26,7 +22,7 @@ SERVERS = [(None, 15), ("bullseye", 13), ("trixie", 17), ("sid", 18)]
 def bare_server(request):
     """One that lets everybody in and reserves slots where it can."""
     suite, major = request.param
-    bindir, why = (BINDIR, None) if suite is None else fetch(suite, major)
+    bindir, why = (BINDIR, None) if suite is None else fetch.postgresql(suite, major)
     if bindir is None:
         pytest.skip(f"PostgreSQL {major} cannot be had: {why}")
     settings = {"reserved_connections": 3} if major >= 16 else {}
