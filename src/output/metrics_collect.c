@@ -224,6 +224,26 @@ static void metrics_rule_matches(const struct view *view, struct sample_set *set
     }
 }
 
+// ---- pauses, which outlast the connection
+
+static void metrics_paused(const struct view *view, struct sample_set *set) {
+    for (size_t i = 0; i < view->n_targets; i++) {
+        if (view->targets[i].has_summary) {
+            metrics_of_target(set, &view->targets[i], view->targets[i].summary.paused);
+        }
+    }
+}
+
+static void metrics_rule_paused(const struct view *view, struct sample_set *set) {
+    for (size_t i = 0; i < view->n_targets; i++) {
+        const struct view_target *target = &view->targets[i];
+        for (size_t j = 0; target->has_summary && j < target->summary.n_rules; j++) {
+            const struct sample_label labels[] = {{"target", target->name}, {"rule", target->summary.rules[j].name}};
+            sample_add(set, labels, ARRAY_SIZE(labels), target->summary.rules[j].paused);
+        }
+    }
+}
+
 // ---- alarms
 
 static void metrics_add_alarm(struct sample_set *set, const char *target, const char *alarm, const char *group,
@@ -313,6 +333,10 @@ const struct metrics_family metrics_families[] = {
      "Whether sessions are ended on this target: by the master switch, the target and the way to "
      "the server.",
      METRICS_GAUGE, NULL, SAMPLE_MAX, metrics_enforcing, NULL},
+    {"pgvigil_paused", "Whether an operator has paused all rules of the target.", METRICS_GAUGE, NULL, SAMPLE_MAX,
+     metrics_paused, NULL},
+    {"pgvigil_rule_paused", "Whether an operator has paused the rule, alone or with all.", METRICS_GAUGE, NULL,
+     SAMPLE_MAX, metrics_rule_paused, NULL},
     {"pgvigil_leader", "Whether this instance is the one that acts, of all that watch the server.", METRICS_GAUGE, NULL,
      SAMPLE_MAX, metrics_leader, NULL},
     {"pgvigil_polls_total", "Polls of the server, by how they ended.", METRICS_COUNTER, NULL, SAMPLE_SUM, metrics_polls,

@@ -201,6 +201,7 @@ static void status_put_rules(struct status *status, json_t *object, const struct
         json_tree_put_text(tree, item, "kind", rule->is_quota ? "quota" : "timeout");
         json_tree_put_text(tree, item, "action", action_to_string(rule->action));
         json_tree_put_bool(tree, item, "enforcing", rule->enforce);
+        json_tree_put_bool(tree, item, "paused", rule->paused);
         json_tree_put_number(tree, item, "covers", rule->n_covered);
         json_tree_put_number(tree, item, "matches", rule->n_matches);
         json_t *held = json_tree_put_object(tree, item, "held_back");
@@ -302,6 +303,7 @@ static void status_put_target(struct status *status, json_t *array, const struct
     if (!target->has_summary) {
         return;
     }
+    json_tree_put_bool(tree, object, "paused", target->summary.paused);
     status_put_rules(status, object, target);
     status_put_alarms(status, object, &target->summary);
     if (target->polled_at == 0) {

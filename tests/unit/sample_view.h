@@ -79,6 +79,7 @@ static inline struct summary sample_view_summary(struct sample_view *sample) {
         (struct summary_rule){.name = "idle", .action = ACTION_TERMINATE, .enforce = true, .n_matches = 3};
     sample->rules[0].n_held[HELD_PROTECTED] = 2;
     sample->rules[0].n_decided = 17;
+    sample->rules[0].paused = true;
     sample->rules[0].n_covered = 40;
     sample->rules[1] = (struct summary_rule){.name = "worker", .is_quota = true, .action = ACTION_LOG, .n_matches = 1};
     sample->alarms[0] = (struct summary_alarm){.name = "slots", .severity = SEVERITY_CRITICAL, .value = 93};
