@@ -397,7 +397,9 @@ static void event_render_notification(const struct event *event, struct strbuf *
     bool delivered = event->reason && strcmp(event->reason, EVENT_REASON_DELIVERED) == 0;
     strbuf_add(sb, delivered ? "notifying " : "cannot notify ");
     event_add(sb, "", event->output ? event->output : "a webhook", delivered ? " again" : "");
-    event_render_state(event, "", sb);
+    event_add(sb, ": ", event->detail ? NULL : event->reason, "");
+    event_add_detail(event, sb); // which says how many
+    event_add_hint(event, sb);
 }
 
 // In the words of a message: "usage 93% > 90%", "longest idle 700s > 600s".

@@ -8,6 +8,7 @@
 #include "daemon/resolver.h"
 #include "daemon/sinks.h"
 #include "daemon/target.h"
+#include "daemon/webhooks.h"
 #include "front.h"
 #include "service.h"
 #include "util/strbuf.h"
@@ -19,6 +20,7 @@ struct app_state {
     struct settings_options source;
     struct target_context context;
     struct view_source *view;
+    struct webhooks *webhooks;
     struct target **targets; // in the order of the settings
     size_t n_targets;
     bool has_rejected;       // the last reload: the alarm is raised

@@ -144,7 +144,7 @@ static void app_say_reloaded(struct app_state *app, const struct reload *reload)
     view_source_note_reload(app->view, true);
 }
 
-// Everything that may fail: the targets that are new, where we are reached, the log. NULL: nothing has changed.
+// What else may fail: the targets that are new, where we are reached, the log. NULL: nothing has changed.
 static struct target **app_prepare(struct app_state *app, const struct settings *settings, const struct reload *reload,
                                    const char **ret_why) {
     size_t n = settings->config->n_targets;
@@ -208,11 +208,14 @@ static const char *app_swap(struct app_state *app, struct settings **settings, s
     if (reload_compare(app->settings, *settings, &reload) < 0) {
         return why;
     }
-    struct target **targets = app_prepare(app, *settings, &reload, &why);
+    struct webhooks_plan *webhooks = webhooks_prepare(app->webhooks, (*settings)->config);
+    struct target **targets = webhooks ? app_prepare(app, *settings, &reload, &why) : NULL;
     if (!targets) {
+        (void)webhooks_plan_free(webhooks);
         return why;
     }
     app_swap_targets(app, *settings, targets, &reload, now);
+    webhooks_commit(app->webhooks, webhooks);
     struct settings *old = app->settings;
     struct diag_list old_diags = app->diags;
     app->settings = *settings;

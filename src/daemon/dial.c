@@ -5,9 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "util/fd.h"
+#include "secret_file.h"
 
 enum dial_state {
     DIAL_IDLE,
@@ -63,42 +62,15 @@ static void dial_fail_password(struct dial *dial, const char *why) {
     dial_fail(dial, OUTAGE_PASSWORD_FILE, PG_ERROR_AUTH, text);
 }
 
-// Sets the password from a buffer that it may write to.
-static void dial_take_password(struct dial *dial, char *text, size_t len) {
-    size_t line = strcspn(text, "\r\n");
-    if (line == 0) {
-        dial_fail_password(dial, "the first line is empty");
-    } else if (line == strlen(text) && line < len) {
-        dial_fail_password(dial, "the first line holds a NUL byte");
-    } else {
-        text[line] = '\0';
-        if (conninfo_set(dial->conninfo, "password", text) < 0) {
-            dial_fail(dial, OUTAGE_CONNECT, PG_ERROR_OTHER, "out of memory");
-        }
-    }
-}
-
 static void dial_read_password(struct dial *dial) {
-    struct stat st;
-    // Anything but a file could keep us waiting, and the loop with us.
-    if (stat(dial->config->password_file, &st) < 0) {
-        dial_fail_password(dial, strerror(errno));
-        return;
+    const char *why;
+    char *password = secret_file_read(dial->config->password_file, &why);
+    if (!password) {
+        dial_fail_password(dial, why);
+    } else if (conninfo_set(dial->conninfo, "password", password) < 0) {
+        dial_fail(dial, OUTAGE_CONNECT, PG_ERROR_OTHER, "out of memory");
     }
-    if (!S_ISREG(st.st_mode)) {
-        dial_fail_password(dial, "not a regular file");
-        return;
-    }
-    char *text = NULL;
-    size_t len = 0;
-    int r = fd_read_file(dial->config->password_file, DIAL_PASSWORD_FILE_MAX, &text, &len);
-    if (r < 0) {
-        dial_fail_password(dial, strerror(-r));
-        return;
-    }
-    dial_take_password(dial, text, len);
-    explicit_bzero(text, len);
-    free(text);
+    secret_file_forget(password);
 }
 
 static void dial_on_address(void *userdata, const struct resolver_answer *answer, usec_t now) {

@@ -10,8 +10,6 @@
 #include "pg/error.h"
 #include "schedule.h"
 
-#define DIAL_PASSWORD_FILE_MAX 65536 // bytes; the first line counts
-
 struct dial;
 
 // NULL: all is ready; else why not, and at which stage. `deadline` is that of the connect as a whole: connect_timeout

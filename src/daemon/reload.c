@@ -80,6 +80,33 @@ static bool reload_alarm_is_same(const struct settings *before, size_t i, const 
     return policy_alarm_is_same(reload_policy(before), i, reload_policy(after), j);
 }
 
+static size_t reload_n_webhooks(const struct settings *settings) {
+    return settings->config->n_webhooks;
+}
+
+static const char *reload_webhook_name(const struct settings *settings, size_t i) {
+    return settings->config->webhooks[i].name;
+}
+
+static bool reload_headers_are_same(const struct webhook_config *a, const struct webhook_config *b) {
+    for (size_t i = 0; i < MIN(a->n_headers, b->n_headers); i++) {
+        if (strcmp(a->headers[i].name, b->headers[i].name) != 0 ||
+            strcmp(a->headers[i].value, b->headers[i].value) != 0) {
+            return false;
+        }
+    }
+    return a->n_headers == b->n_headers;
+}
+
+static bool reload_webhook_is_same(const struct settings *before, size_t i, const struct settings *after, size_t j) {
+    const struct webhook_config *a = &before->config->webhooks[i], *b = &after->config->webhooks[j];
+    return reload_is_same_text(a->url, b->url) && reload_is_same_text(a->url_file, b->url_file) &&
+           a->format == b->format && a->min_severity == b->min_severity && a->timeout == b->timeout &&
+           reload_headers_are_same(a, b) && reload_is_same_text(a->bearer_token_file, b->bearer_token_file) &&
+           reload_is_same_text(a->ca_file, b->ca_file);
+}
+
+static const struct reload_list reload_webhooks = {reload_n_webhooks, reload_webhook_name, reload_webhook_is_same};
 static const struct reload_list reload_targets = {reload_n_targets, reload_target_name, reload_target_is_same};
 static const struct reload_list reload_rules = {reload_n_rules, reload_rule_name, reload_rule_is_same};
 static const struct reload_list reload_alarms = {reload_n_alarms, reload_alarm_name, reload_alarm_is_same};
@@ -127,6 +154,9 @@ int reload_compare(const struct settings *before, const struct settings *after, 
         r = reload_compare_list(&reload_alarms, before, after, &reload.alarms);
     }
     if (r == 0) {
+        r = reload_compare_list(&reload_webhooks, before, after, &reload.webhooks);
+    }
+    if (r == 0) {
         *ret = reload;
         reload = (struct reload){0};
     }
@@ -137,6 +167,7 @@ void reload_deinit(struct reload *reload) {
     free(reload->targets.items);
     free(reload->rules.items);
     free(reload->alarms.items);
+    free(reload->webhooks.items);
     *reload = (struct reload){0};
 }
 
@@ -182,4 +213,8 @@ void reload_describe(const struct reload *reload, struct strbuf *sb) {
     reload_describe_section(&reload->rules, "rule", sb);
     strbuf_add(sb, ", ");
     reload_describe_section(&reload->alarms, "alarm", sb);
+    if (reload->webhooks.n_items > 0) {
+        strbuf_add(sb, ", ");
+        reload_describe_section(&reload->webhooks, "webhook", sb);
+    }
 }

@@ -36,11 +36,12 @@ struct reload {
     struct reload_section targets;
     struct reload_section rules;
     struct reload_section alarms;
+    struct reload_section webhooks;
 };
 
 int reload_compare(const struct settings *before, const struct settings *after, struct reload *ret); // 0 or -ENOMEM
 void reload_deinit(struct reload *reload);                                                           // for CLEANUP()
 
-// "2 targets (changed: a), 4 rules (added: idle, squeeze; removed: old), 1 alarm".
+// "2 targets (changed: a), 4 rules (added: idle, squeeze; removed: old), 1 alarm"; webhooks follow if there are any.
 #define RELOAD_MAX_NAMES 5 // of one kind; more are counted
 void reload_describe(const struct reload *reload, struct strbuf *sb);

@@ -7,6 +7,7 @@ from pgvtest import process
 from pgvtest.clients import Busy, Session, idle
 from pgvtest.daemon import Daemon, command, config, rule, write_config
 from pgvtest.proxy import Proxy
+from pgvtest.receiver import Receiver
 
 pytestmark = pytest.mark.memory
 RULES = {
@@ -18,7 +19,7 @@ RULES = {
 
 def test_life(fresh_server):
     server = fresh_server
-    with Proxy(server.port) as line:
+    with Proxy(server.port) as line, Receiver() as receiver:
         content = config(
             server,
             RULES,
@@ -28,10 +29,17 @@ def test_life(fresh_server):
         )
         content["targets"]["dead"] = {"conninfo": server.conninfo(host="localhost", port=1)}
         content["targets"]["second"] = {"conninfo": server.conninfo(), "enforce": False}
+        content["alarms"] = {"idle": {"metric": "idle", "above": {"warning": 0}}}
+        content["outputs"]["webhooks"] = {
+            "heard": {"url": receiver.url(host="localhost"), "format": "alertmanager", "headers": {"X-A": "b"}},
+            "away": {"url": "https://localhost:1/", "format": "slack"},
+        }
         with Daemon(content) as daemon:
             daemon.wait_up(target="db")
             daemon.wait_up(target="second")
             daemon.wait("target_down", target="dead")
+            receiver.wait()
+            daemon.wait("notification_failed", output="away")
             idle(server, 3, "worker", application_name="worker")
             superuser = Session(server, "batch", query="SELECT 1", application_name="batch")
             Session(server, "batch", query="SELECT 1", application_name="batch")

@@ -341,7 +341,7 @@ static void numbers(void) {
     check_message(&event, "cannot notify oncall\\n: server_error");
     event.detail = "HTTP status 500";
     event.count = 3;
-    check_message(&event, "cannot notify oncall\\n: HTTP status 500 (3 times)");
+    check_message(&event, "cannot notify oncall\\n: HTTP status 500");
     event = event_make(EVENT_NOTIFICATION_FAILED, EVENT_NOTICE, NULL);
     event.output = "oncall";
     event.reason = EVENT_REASON_DELIVERED;

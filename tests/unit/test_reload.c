@@ -91,6 +91,33 @@ static void targets_keep_their_connection(void) {
     }
 }
 
+// Told only where there are any; every key counts.
+static void webhooks(void) {
+    static const char *const others[] = {
+        "url: 'http://b', format: json",
+        "url_file: /a, format: json",
+        "url: 'http://a', format: slack",
+        "url: 'http://a', format: json, min_severity: critical",
+        "url: 'http://a', format: json, timeout: 9s",
+        "url: 'http://a', format: json, headers: { X: b }",
+        "url: 'http://a', format: json, headers: { X: a, Y: a }",
+        "url: 'http://a', format: json, headers: { Z: a }",
+        "url: 'http://a', format: json, headers: { X: a }, bearer_token_file: /a",
+        "url: 'http://a', format: json, headers: { X: a }, ca_file: /a",
+    };
+    static const char before[] =
+        "targets: { a: " TARGET
+        " }\noutputs: { webhooks: { w: { url: 'http://a', format: json, headers: { X: a } } } }\n";
+    describes(before, before, "1 target, 0 rules, 0 alarms, 1 webhook");
+    describes(before, "targets: { a: " TARGET " }\n", "1 target, 0 rules, 0 alarms, 0 webhooks (removed: w)");
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        CLEANUP(strbuf_deinit) struct strbuf yaml = STRBUF_EMPTY;
+        check_context("%s", others[i]);
+        strbuf_addf(&yaml, "targets: { a: " TARGET " }\noutputs: { webhooks: { w: { %s } } }\n", others[i]);
+        describes(before, strbuf_str(&yaml), "1 target, 0 rules, 0 alarms, 1 webhook (changed: w)");
+    }
+}
+
 static void long_lists_are_cut(void) {
     describes("targets: { a: " TARGET " }\n",
               "targets: { a: " TARGET " }\ntimeouts: { r1: " RULE ", r2: " RULE ", r3: " RULE ", r4: " RULE
@@ -133,5 +160,5 @@ static void out_of_memory(void) {
 
 CHECK_MAIN({"nothing_changes", nothing_changes}, {"order_is_no_change", order_is_no_change},
            {"everything_changes", everything_changes}, {"targets_keep_their_connection", targets_keep_their_connection},
-           {"long_lists_are_cut", long_lists_are_cut}, {"entries_know_their_places", entries_know_their_places},
-           {"out_of_memory", out_of_memory})
+           {"webhooks", webhooks}, {"long_lists_are_cut", long_lists_are_cut},
+           {"entries_know_their_places", entries_know_their_places}, {"out_of_memory", out_of_memory})

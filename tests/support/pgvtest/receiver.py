@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: PostgreSQL
+"""Who hears of alarms: an HTTP server that a test tells how to behave, and a real Alertmanager."""
+
+import http.client
+import http.server
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.parse
+
+from . import process
+
+
+class Request:
+    def __init__(self, path, headers, body):
+        self.path, self.headers, self.body = path, headers, body
+        self.at = time.monotonic()
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Receiver:
+    """Keeps what it is sent. `answers`: a status, or (status, headers), or a function that is given the handler, for
+    one request each; afterwards 200. `tls`: (certificate, key)."""
+
+    def __init__(self, answers=(), tls=None, port=0):
+        self.requests = []
+        self.answers = list(answers)
+        self._condition = threading.Condition()
+        receiver = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                with receiver._condition:
+                    receiver.requests.append(Request(self.path, dict(self.headers), body.decode()))
+                    answer = receiver.answers.pop(0) if receiver.answers else 200
+                    receiver._condition.notify_all()
+                if callable(answer):
+                    answer(self)
+                    return
+                status, headers = answer if isinstance(answer, tuple) else (answer, {})
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            do_GET = do_POST
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                pass  # a client that goes away is what some tests are about
+
+        self.server = Server(("127.0.0.1", port), Handler)
+        self.port = self.server.server_address[1]
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self.server.socket = context.wrap_socket(
+                self.server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self.scheme = "https" if tls else "http"
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def url(self, path="/", host="127.0.0.1"):
+        return f"{self.scheme}://{host}:{self.port}{path}"
+
+    def wait(self, n=1, predicate=None, timeout=15):
+        """The n-th request for which the predicate holds."""
+        deadline = time.monotonic() + timeout
+        with self._condition:
+            while True:
+                found = [one for one in self.requests if not predicate or predicate(one)]
+                if len(found) >= n:
+                    return found[n - 1]
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    told = [(one.path, one.body) for one in self.requests[-10:]]
+                    raise process.Timeout(f"{len(found)} of {n} requests; the last: {told}")
+                self._condition.wait(left)
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self._thread.join(5)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def hang(handler):
+    """Reads the request and never answers, until the client goes."""
+    handler.connection.settimeout(60)
+    try:
+        handler.connection.recv(1)
+    except OSError:
+        pass
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def certificate(directory, name):
+    """A self-signed certificate for a host name, and its key."""
+    paths = [os.path.join(directory, f"{name}.{kind}") for kind in ("pem", "key")]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-out", paths[0], "-keyout", paths[1]],
+        check=True,
+        capture_output=True,
+        timeout=30,
+    )  # fmt: skip
+    return paths
+
+
+class Alertmanager:
+    """Debian's prometheus-alertmanager on a free port of the loopback."""
+
+    binary = shutil.which("prometheus-alertmanager")
+
+    def __init__(self):
+        self.directory = tempfile.mkdtemp(prefix="pgvtest-alertmanager-")
+        self.port = free_port()
+        config = os.path.join(self.directory, "alertmanager.yml")
+        with open(config, "w", encoding="ascii") as file:
+            file.write("route: { receiver: nobody }\nreceivers: [ { name: nobody } ]\n")
+        self.log = os.path.join(self.directory, "log")
+        with open(self.log, "wb") as log:
+            self.child = process.spawn(
+                [self.binary, f"--config.file={config}", f"--storage.path={self.directory}/data",
+                 f"--web.listen-address=127.0.0.1:{self.port}", "--cluster.listen-address="],
+                stdout=log,
+                stderr=log,
+            )  # fmt: skip
+        try:
+            process.wait_until(self._is_ready, 20, self.tell)
+        except process.Timeout:
+            self.close()
+            raise
+
+    def tell(self):
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return f"Alertmanager is ready: {file.read()[-2000:]}"
+
+    def _get(self, path):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def _is_ready(self):
+        try:
+            return self._get("/-/ready")[0] == 200
+        except OSError:
+            return False
+
+    def url(self, path=""):
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def alerts(self, **labels):
+        """Those that stand."""
+        query = urllib.parse.urlencode([("filter", f'{name}="{value}"') for name, value in labels.items()])
+        status, body = self._get(f"/api/v2/alerts?active=true&{query}")
+        assert status == 200, body
+        return json.loads(body)
+
+    def wait(self, n=1, timeout=15, **labels):
+        """Until just n such alerts stand; returns them."""
+        found = []
+
+        def check():
+            found[:] = self.alerts(**labels)
+            return len(found) == n
+
+        process.wait_until(check, timeout, lambda: f"{n} alerts {labels}: {found}", 0.1)
+        return list(found)
+
+    def close(self):
+        process.stop_process(self.child)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
