@@ -20,7 +20,7 @@ if not host.RESULT:
 
 PASSWORD = "a secret of the test"
 HOUR_INTERVAL = 0.1
-HOUR_DATABASE = "hour"
+HOUR_PORT = 9433
 
 
 @pytest.fixture(scope="session")
@@ -78,10 +78,10 @@ def service(server):
 def hour(module_server):
     """A second daemon in the same sandbox, from before the first test on; yields what it was at its start."""
     module_server.sql("CREATE ROLE hour LOGIN IN ROLE pg_monitor")
-    module_server.sql(f"CREATE DATABASE {HOUR_DATABASE}")
     content = configuration(module_server, enforce=False, poll_interval=f"{HOUR_INTERVAL * 1000:.0f}ms")
-    content["targets"]["db"]["conninfo"] = module_server.conninfo(user="hour", dbname=HOUR_DATABASE)
+    content["targets"]["db"]["conninfo"] = module_server.conninfo(user="hour")
     del content["targets"]["db"]["password_file"]
+    content |= {"http": {"listen": f"127.0.0.1:{HOUR_PORT}"}, "control": {"socket": "off"}}
     host.write("/etc/pgvigil-hour/pgvigil.yaml", json.dumps(content))
     host.copy_unit(
         "pgvigil-hour",
