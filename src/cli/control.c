@@ -105,10 +105,10 @@ static int health_run(const struct command *command, int argc, char **argv) {
 
 const struct command command_health = {
     .name = "health",
-    .summary = "Says whether the daemon's work goes on, for a container's HEALTHCHECK.",
-    .description = "One line says how it is. Exit status: 0 healthy, 1 not. A server that is down does\n"
-                   "not make the daemon unhealthy, as restarting it would mend nothing; with --ready\n"
-                   "it does.\n",
+    .summary = "Says whether the daemon's work goes on, for containers' HEALTHCHECK.",
+    .description = "One line says how it is. Exit status: 0 healthy, 1 not. A server that is down\n"
+                   "does not make the daemon unhealthy, as restarting it would mend nothing; with\n"
+                   "--ready it does.\n",
     .options = health_options,
     .n_options = ARRAY_SIZE(health_options),
     .fn = health_run,
