@@ -73,6 +73,11 @@ bool model_covers(const struct model_policy *policy, size_t all, const struct se
     return (match->kind == SPEC_ABSENT || spec_matches(match, row, app)) && !spec_matches(ignore, row, app);
 }
 
+bool model_alarm_covers(const struct model_policy *policy, const struct model_alarm *alarm,
+                        const struct session_row *row) {
+    return alarm->match.kind == SPEC_ABSENT || spec_matches(&alarm->match, row, model_app(policy, row));
+}
+
 bool model_asks_query(const struct model_policy *policy, size_t all) {
     const struct spec *match, *ignore;
     model_scope(policy, all, &match, &ignore);
@@ -369,6 +374,9 @@ void model_scan(struct model *model, const struct scan *scan, int64_t offset, bo
     model_nothing_else(&came);
     if (full) {
         model_watch(model, scan, restarted || promoted, now);
+        model_alarms_scan(model, scan, now, result);
+    } else {
+        model_alarms_silent(result);
     }
     HOLDS(PRESSURE_IS_TOLD, result->pressed || !model->pressed);
     model_check_reports(model, result);
@@ -418,8 +426,10 @@ void model_policy(struct model *model, const struct model_policy *policy, bool s
     const struct model_policy old = model->policy;
     memcpy(&model->policy, policy, sizeof(*policy));
     if (same) {
+        model_alarms_silent(result);
         return;
     }
+    model_alarms_policy(model, &old, result);
     bool apps = old.generation == policy->generation;
     for (size_t all = 0; all < MODEL_ALL; all++) {
         size_t q = all - MODEL_MAX_RULES;
@@ -437,6 +447,7 @@ void model_policy(struct model *model, const struct model_policy *policy, bool s
 
 void model_lead(struct model *model, bool leads, const struct engine_result *result) {
     HOLDS(P3_ONLY_ROWS_OF_THIS_SCAN, result->n_decisions == 0);
+    model_alarms_silent(result);
     model->leads = leads;
 }
 

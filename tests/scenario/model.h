@@ -13,6 +13,10 @@
 #define MODEL_MAX_SESSIONS 64
 #define MODEL_MAX_RULES 6
 #define MODEL_MAX_QUOTAS 3
+#define MODEL_MAX_ALARMS 3
+#define MODEL_MAX_ALARM_GROUPS 16
+#define MODEL_MAX_SEEN 256 // scans: for longer than any wait
+#define MODEL_ALARM_PREFIX "a-"
 #define MODEL_ALL (MODEL_MAX_RULES + MODEL_MAX_QUOTAS) // quotas behind the rules
 #define MODEL_MAX_APPS 3
 #define MODEL_KEY 320 // holds every group's name
@@ -50,6 +54,8 @@ enum property {
     LOOKS_ARE_VALID,
     LOOKS_COME_IN_TIME,
     LOOKS_ARE_APART,
+    ALARMS_ARE_THOSE_OF_THE_MODEL,
+    P3_ABSENT_DATA_NEITHER_RAISES_NOR_CLEARS,
     THE_SUMMARY_COUNTS_ALL,
     SAME_SEED_SAME_DECISIONS,
     A_MILLION_NAMES_AT_CONSTANT_MEMORY,
@@ -105,6 +111,17 @@ struct model_quota {
     bool enforce;
 };
 
+struct model_alarm {
+    enum metric metric; // usage, connections, idle, active
+    unsigned per;       // of user and database
+    bool below;         // without `per` only
+    int64_t warning;    // -1: none
+    int64_t critical;
+    usec_t wait;
+    usec_t clear_after;
+    struct spec match;
+};
+
 struct model_policy {
     bool enforce;
     bool target_enforce;
@@ -117,6 +134,8 @@ struct model_policy {
     size_t n_rules;
     struct model_quota quotas[MODEL_MAX_QUOTAS];
     size_t n_quotas;
+    struct model_alarm alarms[MODEL_MAX_ALARMS];
+    size_t n_alarms;
     unsigned generation; // part of every rule's name: other apps are other rules
     int64_t per_poll;
     int64_t per_minute;
@@ -196,6 +215,21 @@ struct model_breaker {
     usec_t until;
 };
 
+struct model_alarm_group {
+    char label[32]; // empty: of an alarm that counts all together
+    enum severity severity;
+    struct {
+        usec_t at;
+        enum severity level;
+    } seen[MODEL_MAX_SEEN];
+    size_t n_seen;
+};
+
+struct model_alarm_state {
+    struct model_alarm_group groups[MODEL_MAX_ALARM_GROUPS];
+    size_t n_groups;
+};
+
 struct model_samples {
     struct {
         usec_t at;
@@ -220,6 +254,9 @@ struct model {
     size_t n_over[MODEL_MAX_QUOTAS];
     struct model_breaker breakers[MODEL_MAX_BREAKERS];
     size_t n_breakers;
+    struct model_alarm_state alarms[MODEL_MAX_ALARMS];
+    usec_t alarms_at;      // the last full scan
+    int64_t alarms_server; // its postmaster_start
     struct model_session sessions[MODEL_MAX_SESSIONS];
     size_t n_sessions;
     struct intent intents[MODEL_MAX_INTENTS]; // the final ones are dropped after a minute

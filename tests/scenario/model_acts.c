@@ -127,6 +127,7 @@ void model_act(struct model *model, struct intent *intent, enum act_result answe
         [ACT_UNRECORDED] = {OUTCOME_NONE, 0},
     };
     struct came came = {.result = result};
+    model_alarms_silent(result);
     struct model_session *session = model_find(model, &intent->id);
     bool sent = answer == ACT_SIGNALLED || answer == ACT_UNKNOWN;
 

@@ -2,7 +2,7 @@
 #pragma once
 
 // Shared by the files of the model: model.c (who, how long, inputs), model_decide.c (what is decided), model_breaker.c
-// (whether it helps), model_acts.c (what became of it).
+// (whether it helps), model_alarm.c (what is told of it), model_acts.c (what became of it).
 
 #include "model.h"
 
@@ -41,3 +41,9 @@ void model_breaker_victim(struct model *model, const char *rule, const struct se
 void model_breaker_arrived(struct model *model, const struct session_row *row, usec_t at);
 void model_breaker_judge(struct model *model, usec_t now);
 void model_breaker_forget(struct model *model);
+
+bool model_alarm_covers(const struct model_policy *policy, const struct model_alarm *alarm,
+                        const struct session_row *row);
+void model_alarms_scan(struct model *model, const struct scan *scan, usec_t now, const struct engine_result *result);
+void model_alarms_policy(struct model *model, const struct model_policy *old, const struct engine_result *result);
+void model_alarms_silent(const struct engine_result *result);

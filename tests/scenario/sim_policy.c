@@ -83,6 +83,33 @@ static struct model_quota sim_quota(size_t n_apps) {
     return quota;
 }
 
+static struct model_alarm sim_alarm(void) {
+    static const enum metric metrics[] = {METRIC_USAGE, METRIC_CONNECTIONS, METRIC_IDLE, METRIC_ACTIVE};
+    static const usec_t waits[] = {0, 0, 2 * USEC_PER_SEC, 8 * USEC_PER_SEC};
+    struct model_alarm alarm = {
+        .metric = SIM_ONE_OF(metrics),
+        .warning = (int64_t)sim_below(8),
+        .critical = -1,
+        .wait = SIM_ONE_OF(waits),
+        .clear_after = SIM_ONE_OF(waits),
+        .match = sim_spec(0, false),
+    };
+
+    if (alarm.metric == METRIC_USAGE) {
+        alarm.match = (struct spec){0};
+        alarm.warning *= 10;
+    } else if (sim_chance(500)) {
+        alarm.per = GROUP_KEY_BIT(sim_chance(500) ? GROUP_USER : GROUP_DATABASE);
+        alarm.per |= sim_chance(300) ? GROUP_KEY_BIT(GROUP_DATABASE) : 0;
+    }
+    alarm.below = alarm.per == 0 && sim_chance(300);
+    if (sim_chance(600)) {
+        alarm.critical = alarm.below ? alarm.warning / 2 : alarm.warning + 1 + (int64_t)sim_below(4);
+    }
+    alarm.warning = alarm.critical >= 0 && sim_chance(200) ? -1 : alarm.warning;
+    return alarm;
+}
+
 struct model_policy sim_make_policy(void) {
     static const int64_t polls[] = {0, 1, 3, 20, LIMIT_NONE, LIMIT_NONE};
     static const int64_t minutes[] = {0, 2, 10, 60, LIMIT_NONE, LIMIT_NONE};
@@ -97,6 +124,7 @@ struct model_policy sim_make_policy(void) {
         .min_age = sim_chance(300) ? 0 : 5 * USEC_PER_SEC,
         .n_rules = sim_below(MODEL_MAX_RULES + 1),
         .n_quotas = sim_below(MODEL_MAX_QUOTAS + 1),
+        .n_alarms = sim_below(MODEL_MAX_ALARMS + 1),
         .per_poll = SIM_ONE_OF(polls),
         .per_minute = SIM_ONE_OF(minutes),
         .pressure_per_minute = SIM_ONE_OF(minutes),
@@ -120,6 +148,9 @@ struct model_policy sim_make_policy(void) {
     for (size_t i = 0; i < policy.n_quotas; i++) {
         policy.quotas[i] = sim_quota(policy.n_apps);
     }
+    for (size_t i = 0; i < policy.n_alarms; i++) {
+        policy.alarms[i] = sim_alarm();
+    }
     return policy;
 }
 
@@ -133,6 +164,9 @@ struct model_policy sim_edit_policy(const struct model_policy *old) {
     }
     if (policy.n_quotas > 0 && sim_chance(300)) {
         policy.quotas[sim_below(policy.n_quotas)] = sim_quota(policy.n_apps);
+    }
+    if (policy.n_alarms > 0 && sim_chance(300)) {
+        policy.alarms[sim_below(policy.n_alarms)] = sim_alarm();
     }
     policy.n_rules -= policy.n_rules > 0 && sim_chance(100);
     policy.per_poll = sim_chance(200) ? 5 : policy.per_poll;
@@ -203,6 +237,25 @@ static void policy_add_model_quota(struct policy *policy, const struct model_pol
     quota->enforce = from->enforce;
 }
 
+static void policy_add_model_alarm(struct policy *policy, const struct model_policy *model, size_t i) {
+    const struct model_alarm *from = &model->alarms[i];
+    char name[32];
+
+    (void)snprintf(name, sizeof(name), MODEL_ALARM_PREFIX "%zug%u", i, model->generation);
+    struct alarm *alarm = policy_add_alarm(policy, name);
+    sim_must(alarm != NULL);
+    alarm->metric = from->metric;
+    alarm->per = from->per;
+    alarm->below = from->below;
+    alarm->has_warning = from->warning >= 0;
+    alarm->warning = from->warning;
+    alarm->has_critical = from->critical >= 0;
+    alarm->critical = from->critical;
+    alarm->for_ = from->wait;
+    alarm->clear_after = from->clear_after;
+    alarm->match = selector_of(&from->match);
+}
+
 struct policy *sim_policy_of(const struct model_policy *model) {
     struct policy *policy = policy_new();
     char name[32];
@@ -253,6 +306,9 @@ struct policy *sim_policy_of(const struct model_policy *model) {
     }
     for (size_t i = 0; i < model->n_quotas; i++) {
         policy_add_model_quota(policy, model, i);
+    }
+    for (size_t i = 0; i < model->n_alarms; i++) {
+        policy_add_model_alarm(policy, model, i);
     }
     return policy;
 }
