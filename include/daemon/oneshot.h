@@ -30,8 +30,10 @@ struct oneshot_verdict {
     const char *target; // name; borrowed from the settings
     size_t index;       // of the target in the settings
     bool ok;
-    struct pg_error error;         // when !ok
-    struct summary summary;        // when ok: as of the round's first poll
+    struct pg_error error;        // when !ok
+    struct summary summary;       // when ok: as of the round's first poll
+    const struct event *findings; // of the self-check, when ok; borrowed until the next round
+    size_t n_findings;
     struct comparison comparison;  // when ok, and asked for
     struct pg_error compare_error; // why it is empty; kind NONE: it is not
 };

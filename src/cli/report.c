@@ -147,6 +147,8 @@ static int report_tell(struct report *report, const struct oneshot_result *resul
             .error = verdict->ok ? NULL : &verdict->error,
             .summary = &verdict->summary,
             .policy = report->settings->config->policy,
+            .findings = verdict->findings,
+            .n_findings = verdict->n_findings,
         };
     }
     if (report_render(report, targets, result->n_verdicts, &text) < 0) {
@@ -219,7 +221,6 @@ static int report_run(const struct command *command, int argc, char **argv) {
     if (report_find_addresses(&report) < 0) {
         return cli_out_of_memory();
     }
-    policy_clear_timeouts(settings->config->policy);
     const struct oneshot_options oneshot_options = {
         .settings = settings,
         .target = options.target,
@@ -237,11 +238,13 @@ static int report_run(const struct command *command, int argc, char **argv) {
 const struct command command_report = {
     .name = "report",
     .summary = "Shows who holds the connection slots of each server.",
-    .description = "table: counts by app, user, database and state, then the sessions that are idle\n"
-                   "longest and the longest transactions. json: one object, {\"targets\": [...]}; with\n"
-                   "--watch one line for each look. csv: one record for each group of equal app,\n"
-                   "user, database and state; text like a spreadsheet's formula gets a ' in front.\n"
-                   "A server that does not answer is told on standard error: exit status 1.\n",
+    .description = "table: alarms that are raised, counts by app, user, database and state, what the\n"
+                   "file's rules would do (report only observes), the sessions that are idle longest\n"
+                   "and the longest transactions. json: one object, {\"targets\": [...]}, with the\n"
+                   "findings of the self-check; with --watch one line for each look. csv: one record\n"
+                   "for each group of equal app, user, database and state; text like a spreadsheet's\n"
+                   "formula gets a ' in front. A server that does not answer is told on standard\n"
+                   "error: exit status 1.\n",
     .options = report_options,
     .n_options = ARRAY_SIZE(report_options),
     .fn = report_run,

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/event.h"
 #include "core/policy.h"
 #include "core/summary.h"
 #include "pg/error.h"
@@ -20,7 +21,9 @@ struct report_target {
     const char *address;           // where it was asked, as configured
     const struct pg_error *error;  // NULL: it answered
     const struct summary *summary; // when it answered
-    const struct policy *policy;   // for the pool sizes of apps
+    const struct policy *policy;   // for the pool sizes of apps, and what alarms measure
+    const struct event *findings;  // of the self-check
+    size_t n_findings;
 };
 
 // All functions: 0 or -ENOMEM.
@@ -37,12 +40,15 @@ int report_text(const struct report_target *target, bool colour, struct strbuf *
 //   "apps": [{"app", "is_app", "pool", <counts>}], "users": [{"user", <counts>}],
 //   "databases": [{"database", <counts>}], "states": [{"state", "sessions", "longest_seconds"}],
 //   "groups": [{"app", "is_app", "user", "database", "state", "sessions", "longest_seconds"}],
+//   "alarms": [{"name", "group", "severity", "value", "unit"}], "findings": [{"level", "reason", "detail", "hint"}],
+//   "rules": [{"name", "kind", "action", "covers", "matches", "held_back": {"protected": 2}}],
 //   "longest_idle": [<session>], "longest_transactions": [<session>]}]}
 // with <counts>: "sessions", "active", "idle", "idle_in_transaction", "longest_idle_seconds" (null: none is idle);
 // <session>: "pid", "backend_start", "app", "user", "database", "client", "state", "age_seconds", "application_name".
 // "is_app" is false where "app" is not an app of the configuration but an application_name in quotes. "pool" is null
-// where it is not declared. A server that failed: {"target", "address", "ok": false,
-// "error": {"kind", "sqlstate", "message"}}.
+// where it is not declared. "matches" are over the rule's limit now; of those "held_back" tells, by reason, what keeps
+// it from them ("observe": it would act). Alarms that must hold `for` some time are raised with --watch only. A server
+// that failed: {"target", "address", "ok": false, "error": {"kind", "sqlstate", "message"}}.
 int report_json(const struct report_target *targets, size_t n_targets, bool compact, struct strbuf *sb) MUST_CHECK;
 
 // RFC 4180, one record for each group of equal app, user, database and state: time, target, app, user, database, state,
@@ -75,6 +81,8 @@ struct report_line {
 int report_group(const struct summary *summary, enum report_key key, struct report_line **ret,
                  size_t *ret_n) MUST_CHECK;
 
+// The metric of an alarm of the file; false: it is one that is always on.
+bool report_alarm_metric(const struct policy *policy, const char *name, enum metric *ret);
 int64_t report_pool(const struct policy *policy, const struct report_line *line); // -1: not declared
 int report_percent(int64_t part, int64_t whole);                                  // rounded
 

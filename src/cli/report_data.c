@@ -160,6 +160,89 @@ static int json_put_sessions(json_t *object, const char *name, const struct summ
     return json_put(object, name, array) < 0 ? -ENOMEM : r;
 }
 
+// ---- what the file says of it
+
+static int json_put_alarms(json_t *object, const struct report_target *target) {
+    static const char *const units[] = {
+        [METRIC_UNIT_PERCENT] = "percent", [METRIC_UNIT_COUNT] = "sessions", [METRIC_UNIT_DURATION] = "microseconds"};
+    const struct summary *summary = target->summary;
+    json_t *array = json_array();
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < summary->n_alarms; i++) {
+        const struct summary_alarm *alarm = &summary->alarms[i];
+        enum metric metric;
+        bool measures = report_alarm_metric(target->policy, alarm->name, &metric) && alarm->value != EVENT_NUMBER_NONE;
+        json_t *item = json_object();
+        const struct json_member members[] = {
+            {"name", json_text(alarm->name)},
+            {"group", alarm->group ? json_text(alarm->group) : json_null()},
+            {"severity", json_text(severity_to_string(alarm->severity))},
+            {"value", measures ? json_integer(alarm->value) : json_null()},
+            {"unit", measures ? json_string(units[metric_unit(metric)]) : json_null()},
+        };
+        r = json_put_all(item, members, ARRAY_SIZE(members));
+        r = json_array_append_new(array, item) < 0 ? -ENOMEM : r;
+    }
+    return json_put(object, "alarms", array) < 0 ? -ENOMEM : r;
+}
+
+static int json_put_findings(json_t *object, const struct report_target *target) {
+    json_t *array = json_array();
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < target->n_findings; i++) {
+        const struct event *finding = &target->findings[i];
+        json_t *item = json_object();
+        const struct json_member members[] = {
+            {"level", json_string(event_level_to_string(finding->level))},
+            {"reason", json_text(finding->reason)},
+            {"detail", json_text(finding->detail)},
+            {"hint", finding->hint ? json_text(finding->hint) : json_null()},
+        };
+        r = json_put_all(item, members, ARRAY_SIZE(members));
+        r = json_array_append_new(array, item) < 0 ? -ENOMEM : r;
+    }
+    return json_put(object, "findings", array) < 0 ? -ENOMEM : r;
+}
+
+static json_t *json_held(const struct summary_rule *rule) {
+    json_t *object = json_object();
+    int r = 0;
+
+    for (unsigned reason = 0; r == 0 && reason < N_HELD_REASONS; reason++) {
+        if (rule->n_held[reason] > 0) {
+            r = json_put(object, held_reason_to_string((enum held_reason)reason), json_integer(rule->n_held[reason]));
+        }
+    }
+    if (r < 0) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+static int json_put_rules(json_t *object, const struct summary *summary) {
+    json_t *array = json_array();
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < summary->n_rules; i++) {
+        const struct summary_rule *rule = &summary->rules[i];
+        json_t *item = json_object();
+        const struct json_member members[] = {
+            {"name", json_text(rule->name)},
+            {"kind", json_string(rule->is_quota ? "quota" : "timeout")},
+            {"action", json_string(action_to_string(rule->action))},
+            {"covers", json_integer(rule->n_covered)},
+            {"matches", json_integer(rule->n_matches)},
+            {"held_back", json_held(rule)},
+        };
+        r = json_put_all(item, members, ARRAY_SIZE(members));
+        r = json_array_append_new(array, item) < 0 ? -ENOMEM : r;
+    }
+    return json_put(object, "rules", array) < 0 ? -ENOMEM : r;
+}
+
 static int json_put_head(json_t *object, const struct summary *summary) {
     const struct server_facts *facts = &summary->facts;
     json_t *server = json_object(), *slots = json_object();
@@ -210,6 +293,9 @@ static int json_put_target(json_t *array, const struct report_target *target) {
         r = r < 0 ? r : json_put_lines(object, "databases", target, REPORT_DATABASE);
         r = r < 0 ? r : json_put_lines(object, "states", target, REPORT_STATE);
         r = r < 0 ? r : json_put_groups(object, summary);
+        r = r < 0 ? r : json_put_alarms(object, target);
+        r = r < 0 ? r : json_put_findings(object, target);
+        r = r < 0 ? r : json_put_rules(object, summary);
         r = r < 0 ? r
                   : json_put_sessions(object, "longest_idle", summary->longest_idle, summary->n_longest_idle,
                                       &summary->facts);

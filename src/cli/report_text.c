@@ -39,6 +39,16 @@ void report_add_time(struct strbuf *sb, int64_t server_time, bool exact) {
     strbuf_add(sb, exact ? "" : "Z");
 }
 
+bool report_alarm_metric(const struct policy *policy, const char *name, enum metric *ret) {
+    for (size_t i = 0; i < policy->n_alarms; i++) {
+        if (strcmp(policy->alarms[i].name, name) == 0) {
+            *ret = policy->alarms[i].metric;
+            return true;
+        }
+    }
+    return false;
+}
+
 int64_t report_pool(const struct policy *policy, const struct report_line *line) {
     for (size_t i = 0; line->is_app && i < policy->n_apps; i++) {
         if (strcmp(policy->apps[i].name, line->name) == 0) {
@@ -168,6 +178,82 @@ static void report_text_head(const struct report_target *target, bool colour, st
                 facts->max_connections, report_percent(summary->used, facts->max_connections));
 }
 
+static void report_add_value(struct strbuf *sb, enum metric metric, int64_t value) {
+    switch (metric_unit(metric)) {
+    case METRIC_UNIT_PERCENT:
+        strbuf_addf(sb, "%" PRId64 "%%", value);
+        break;
+    case METRIC_UNIT_COUNT:
+        strbuf_addf(sb, "%" PRId64, value);
+        break;
+    case METRIC_UNIT_DURATION:
+        text_add_age(sb, (usec_t)value);
+        break;
+    }
+}
+
+// One line each: "CRITICAL slots: usage 93%". Of many groups the first few.
+static void report_text_alarms(const struct report_target *target, bool colour, struct strbuf *sb) {
+    const struct summary *summary = target->summary;
+    size_t n = MIN(summary->n_alarms, (size_t)REPORT_MAX_LINES);
+
+    for (size_t i = 0; i < n; i++) {
+        const struct summary_alarm *alarm = &summary->alarms[i];
+        bool critical = alarm->severity == SEVERITY_CRITICAL;
+        enum metric metric;
+        strbuf_addf(sb, "%s%s%s ", colour && critical ? REPORT_RED : "", critical ? "CRITICAL" : "WARNING",
+                    colour && critical ? REPORT_PLAIN : "");
+        escape_text(sb, alarm->name);
+        if (alarm->group) {
+            strbuf_addf(sb, " (%s)", alarm->group); // printable already
+        }
+        if (report_alarm_metric(target->policy, alarm->name, &metric) && alarm->value != EVENT_NUMBER_NONE) {
+            strbuf_addf(sb, ": %s ", metric_to_string(metric));
+            report_add_value(sb, metric, alarm->value);
+        }
+        strbuf_add_char(sb, '\n');
+    }
+    if (summary->n_alarms > n) {
+        strbuf_addf(sb, "and %zu more alarms\n", summary->n_alarms - n);
+    }
+}
+
+// What keeps a rule from the sessions over its limit, but for our own observing.
+static void report_add_held(struct table *table, const struct summary_rule *rule) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    for (unsigned reason = 0; reason < N_HELD_REASONS; reason++) {
+        if (reason != HELD_OBSERVE && rule->n_held[reason] > 0) {
+            strbuf_addf(&text, "%s%s %" PRId64, text.len > 0 ? ", " : "",
+                        held_reason_to_string((enum held_reason)reason), rule->n_held[reason]);
+        }
+    }
+    table->text.failed |= strbuf_error(&text) < 0;
+    table_add(table, text.len > 0 ? strbuf_str(&text) : "-");
+}
+
+static int report_text_rules(const struct summary *summary, bool colour, struct strbuf *sb) {
+    static const struct table_column columns[] = {{"rule", false},          {"action", false},   {"covers", true},
+                                                  {"over its limit", true}, {"would act", true}, {"held back", false}};
+    CLEANUP(table_deinit) struct table table;
+
+    if (summary->n_rules == 0) {
+        return 0;
+    }
+    table_init(&table, columns, ARRAY_SIZE(columns));
+    for (size_t i = 0; i < summary->n_rules; i++) {
+        const struct summary_rule *rule = &summary->rules[i];
+        table_addf(&table, "%s.%s", rule->is_quota ? "quotas" : "timeouts", rule->name);
+        table_add(&table, action_to_string(rule->action));
+        table_add_count(&table, rule->n_covered);
+        table_add_count(&table, rule->n_matches);
+        table_add_count(&table, rule->n_held[HELD_OBSERVE]);
+        report_add_held(&table, rule);
+    }
+    strbuf_add_char(sb, '\n');
+    return table_render(&table, colour, sb);
+}
+
 static void report_text_name(struct table *table, const char *name, bool is_label) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
 
@@ -289,8 +375,12 @@ int report_text(const struct report_target *target, bool colour, struct strbuf *
         return 0;
     }
     report_text_head(target, colour, sb);
+    report_text_alarms(target, colour, sb);
     for (unsigned key = 0; r == 0 && key < N_REPORT_KEYS; key++) {
         r = report_text_group(target, (enum report_key)key, colour, sb);
+    }
+    if (r == 0) {
+        r = report_text_rules(summary, colour, sb);
     }
     if (r == 0) {
         r = report_text_sessions("longest idle", summary->longest_idle, summary->n_longest_idle, &summary->facts,

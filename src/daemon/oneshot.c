@@ -205,6 +205,7 @@ static void oneshot_on_news(void *userdata, struct target *target, enum target_n
             oneshot_compare(oneshot, target, &entry->verdict) < 0) {
             oneshot->error = -ENOMEM;
         } else {
+            entry->verdict.findings = target_findings(target, &entry->verdict.n_findings);
             entry->verdict.ok = true;
             entry->waiting = false;
         }

@@ -155,6 +155,28 @@ def test_report_csv(server):
     assert any("worker" in row for row in rows)
 
 
+def test_report_tells_alarms_and_rules_and_ends_nothing(server, tmp_path):
+    sessions = idle(server, 3, "worker")
+    time.sleep(0.3)
+    content = config(
+        server,
+        {"it": rule("100ms", match={"user": "worker"}, keep=1)},
+        quotas={"most": {"match": {"user": "worker"}, "max": 1, "min_idle": "0s"}},
+        alarms={"many": {"metric": "connections", "match": {"user": "worker"}, "above": {"critical": 2}, "for": "0s"}},
+    )
+    path = write_config(tmp_path, content)
+    table = command("report", "-c", path)
+    assert table.returncode == DONE and "\nCRITICAL many: connections 3\n" in table.stdout, table
+    row = next(line.split() for line in table.stdout.split("\n") if line.startswith("  timeouts.it "))
+    assert row[1:] == ["terminate", "3", "3", "2", "keep", "1"], table.stdout
+    target = json.loads(command("report", "-c", path, "--format", "json").stdout)["targets"][0]
+    assert [(alarm["name"], alarm["value"], alarm["unit"]) for alarm in target["alarms"]] == [("many", 3, "sessions")]
+    assert [(one["kind"], one["name"]) for one in target["rules"]] == [("timeout", "it"), ("quota", "most")]
+    assert target["rules"][0]["held_back"] == {"observe": 2, "keep": 1}
+    assert "no_reserved_slot" in {finding["reason"] for finding in target["findings"]}
+    assert all(session.alive() for session in sessions)
+
+
 def test_report_watch(server):
     child = process.spawn(
         [process.binary(), "report", "--conninfo", server.conninfo(), "--watch=500ms"],

@@ -22,6 +22,20 @@ static struct summary_group groups[] = {
     {"\"\"", false, NASTY, "app", SESSION_STATE_ACTIVE, 2, 1500 * USEC_PER_MSEC},
 };
 
+static struct summary_rule rules[] = {
+    {.name = "idle", .n_covered = 41, .n_matches = 12, .n_held = {[HELD_OBSERVE] = 9, [HELD_KEEP] = 3}},
+    {.name = "per-user", .is_quota = true, .action = ACTION_LOG, .n_covered = 57},
+};
+static struct summary_alarm alarms[] = {
+    {.name = "slots", .severity = SEVERITY_CRITICAL, .value = 100},
+    {.name = "full", .severity = SEVERITY_CRITICAL, .value = EVENT_NUMBER_NONE},
+    {.name = "old", .group = "\"a\\x1b\"", .severity = SEVERITY_WARNING, .value = 75 * (int64_t)USEC_PER_SEC},
+};
+static const struct event findings[] = {
+    {.level = EVENT_WARNING, .reason = "no_reserved_slot", .detail = "no slot \x1b", .hint = "GRANT it"},
+    {.level = EVENT_NOTICE, .reason = "in_recovery", .detail = "a standby"},
+};
+
 static struct policy *policy;
 static struct summary summary;
 static struct report_target target;
@@ -50,6 +64,22 @@ static void set_up(void) {
         .n_longest_idle = 1,
     };
     target = (struct report_target){.name = "db", .address = "127.0.0.1:5432", .summary = &summary, .policy = policy};
+}
+
+// What the file adds.
+static void add_rules(void) {
+    struct alarm *alarm = policy_add_alarm(policy, "slots");
+    CHECK_NOT_NULL(alarm);
+    alarm->metric = METRIC_USAGE;
+    alarm = policy_add_alarm(policy, "old");
+    CHECK_NOT_NULL(alarm);
+    alarm->metric = METRIC_LONGEST_TRANSACTION;
+    summary.rules = rules;
+    summary.n_rules = ARRAY_SIZE(rules);
+    summary.alarms = alarms;
+    summary.n_alarms = ARRAY_SIZE(alarms);
+    target.findings = findings;
+    target.n_findings = ARRAY_SIZE(findings);
 }
 
 static void tear_down(void) {
@@ -102,6 +132,52 @@ static void text_has_colour(void) {
     summary.used = 50; // 88 %
     CHECK_EQ(report_text(&target, true, &text), 0);
     CHECK_LACKS(strbuf_str(&text), "\033[31m");
+    tear_down();
+}
+
+static void text_tells_alarms_and_rules(void) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    set_up();
+    add_rules();
+    CHECK_EQ(report_text(&target, false, &text), 0);
+    CHECK_CONTAINS(strbuf_str(&text), "57/60 (95%)\n"
+                                      "CRITICAL slots: usage 100%\n"
+                                      "CRITICAL full\n"
+                                      "WARNING old (\"a\\x1b\"): longest_transaction 1min 15s\n"
+                                      "\n");
+    CHECK_CONTAINS(strbuf_str(&text), "\n\n"
+                                      "  rule             action     covers  over its limit  would act  held back\n"
+                                      "  timeouts.idle    terminate      41              12          9  keep 3\n"
+                                      "  quotas.per-user  log            57               -          -  -\n"
+                                      "\nlongest idle\n");
+    tear_down();
+}
+
+static void json_tells_alarms_and_rules(void) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    json_t *group, *value, *hint;
+    const char *name, *unit, *kind, *reason;
+    int keep, covers;
+
+    set_up();
+    add_rules();
+    CHECK_EQ(report_json(&target, 1, true, &text), 0);
+    json_t *root = json_loads(strbuf_str(&text), 0, NULL);
+    CHECK_NOT_NULL(root);
+    CHECK_EQ(json_unpack(root,
+                         "{s:[{s:[{s:s, s:o, s:s}, {s:o}], s:[{s:s, s:s, s:i, s:{s:i}}, {s:{}}], s:[{s:s}, {s:o}]}]}",
+                         "targets", "alarms", "name", &name, "group", &group, "unit", &unit, "value", &value, "rules",
+                         "name", &name, "kind", &kind, "covers", &covers, "held_back", "keep", &keep, "held_back",
+                         "findings", "reason", &reason, "hint", &hint),
+             0);
+    CHECK_STR(unit, "percent");
+    CHECK(json_is_null(group) && json_is_null(value) && json_is_null(hint));
+    CHECK_STR(kind, "timeout");
+    CHECK_EQ(covers, 41);
+    CHECK_EQ(keep, 3);
+    CHECK_STR(reason, "no_reserved_slot");
+    json_decref(root);
     tear_down();
 }
 
@@ -190,10 +266,12 @@ static int render_all(void *userdata) {
 
 static void tells_out_of_memory(void) {
     set_up();
+    add_rules();
     oom_sweep(render_all, NULL);
     tear_down();
 }
 
 CHECK_MAIN({"text_is_exact", text_is_exact}, {"text_has_colour", text_has_colour}, {"text_is_cut", text_is_cut},
-           {"json_has_its_shape", json_has_its_shape}, {"csv_is_safe", csv_is_safe},
-           {"tells_out_of_memory", tells_out_of_memory})
+           {"text_tells_alarms_and_rules", text_tells_alarms_and_rules},
+           {"json_tells_alarms_and_rules", json_tells_alarms_and_rules}, {"json_has_its_shape", json_has_its_shape},
+           {"csv_is_safe", csv_is_safe}, {"tells_out_of_memory", tells_out_of_memory})
