@@ -269,8 +269,11 @@ static void metrics_alarms(const struct view *view, struct sample_set *set) {
     metrics_add_alarm(set, "", "reload_failed", "", view->config.last_reload_ok ? SEVERITY_NONE : SEVERITY_WARNING);
     for (size_t i = 0; i < view->n_targets; i++) {
         const struct view_target *target = &view->targets[i];
+        if (!target->has_summary) {
+            continue; // not known is not quiet
+        }
         metrics_add_quiet_alarms(set, target->name, view->config.policy);
-        for (size_t j = 0; target->has_summary && j < target->summary.n_alarms; j++) {
+        for (size_t j = 0; j < target->summary.n_alarms; j++) {
             const struct summary_alarm *alarm = &target->summary.alarms[j];
             metrics_add_alarm(set, target->name, alarm->name, j < METRICS_MAX_ALARMS ? alarm->group : METRICS_OTHER,
                               alarm->severity);

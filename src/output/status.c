@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "output/status.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_event.h"
 #include "json_tree.h"
 #include "status_groups.h"
 #include "util/macro.h"
@@ -317,18 +316,28 @@ static void status_put_target(struct status *status, json_t *array, const struct
                         target->summary.n_longest_transaction);
 }
 
-// ---- all of it
+// ---- the last events
 
-// The events were rendered when they happened: they are put in as they are, in the place of the document's last brace.
-static void status_add_events(const struct ring *events, struct strbuf *sb) {
-    assert(sb->data[sb->len - 1] == '}');
-    sb->len--;
-    strbuf_addf(sb, ",\"events_missed\":%" PRIu64 ",\"events\":[", ring_n_missed(events));
+struct status_event {
+    struct json_tree *tree;
+    json_t *object;
+};
+
+static void status_put_field(void *userdata, enum event_field field, const struct event_value *value) {
+    const struct status_event *event = userdata;
+    json_event_put_value(event->tree, event->object, field, value);
+}
+
+static void status_put_events(struct status *status) {
+    struct json_tree *tree = &status->tree;
+    const struct ring *events = status->view->events;
+    json_tree_put_number(tree, tree->root, "events_missed", (int64_t)ring_n_missed(events));
+    json_t *array = json_tree_put_array(tree, tree->root, "events");
     for (size_t i = 0; i < ring_n(events); i++) {
-        strbuf_add(sb, i > 0 ? "," : "");
-        strbuf_add(sb, ring_get(events, i));
+        struct status_event item = {tree, json_tree_append_object(tree, array)};
+        const struct ring_event event = ring_get(events, i, status_put_field, &item);
+        json_event_put_head(tree, item.object, event.realtime, event.level, event.message);
     }
-    strbuf_add(sb, "]}\n");
 }
 
 int status_render(const struct view *view, struct strbuf *sb) {
@@ -339,9 +348,8 @@ int status_render(const struct view *view, struct strbuf *sb) {
     for (size_t i = 0; i < view->n_targets; i++) {
         status_put_target(&status, targets, &view->targets[i]);
     }
+    status_put_events(&status);
     int r = status.tree.failed ? -ENOMEM : json_tree_write(status.tree.root, sb);
-    if (r == 0) {
-        status_add_events(view->events, sb);
-    }
+    strbuf_add_char(sb, '\n');
     return r < 0 ? r : strbuf_error(sb);
 }
