@@ -226,12 +226,15 @@ static int app_open_front(struct app_state *app, const char **ret_why) {
     }
     if (r == 0) {
         front_commit(app->front);
+        *ret_why = "cannot set up what is paused";
+        r = app_open_pauses(app);
     }
     return r;
 }
 
 static void app_close(struct app_state *app) {
     (void)front_free(app->front);
+    (void)pauses_free(app->pauses);
     app->targets = app_free_targets(app->targets, app->n_targets);
     (void)loop_signal_free(app->on_term);
     (void)loop_signal_free(app->on_int);
@@ -250,6 +253,7 @@ static void app_close(struct app_state *app) {
 static int app_watch(struct app_state *app) {
     app_say_start(app);
     usec_t now = clock_monotonic();
+    app_restore_pauses(app, now);
     for (size_t i = 0; i < app->n_targets; i++) {
         target_start(app->targets[i], now);
     }
