@@ -199,7 +199,7 @@ static int pause_run(const struct command *command, int argc, char **argv) {
 const struct command command_pause = {
     .name = "pause",
     .operand = "TARGET|RULE",
-    .summary = "Lets the daemon end nothing for a while: at all, on a server, by a rule.",
+    .summary = "Lets the daemon end nothing for a while: all, a server's, a rule's.",
     .description = "It goes on to watch, to tell what it would have ended (held back: paused) and to\n"
                    "raise alarms. The pause ends by itself, outlives a reload and a restart, and\n"
                    "begins anew when it is given again. 'pgvigil status' shows it.\n",
@@ -269,8 +269,8 @@ static const struct option_row reload_options[] = {
 const struct command command_reload = {
     .name = "reload",
     .summary = "Lets the daemon read its file again, and says what came of it.",
-    .description = "Mistakes go to standard error with their positions; then nothing has changed, and\n"
-                   "the exit status is 1. The file is the one that the daemon was started with.\n",
+    .description = "Mistakes go to standard error with their positions; then nothing has changed,\n"
+                   "and the exit status is 1. The file is the one that the daemon was started with.\n",
     .options = reload_options,
     .n_options = ARRAY_SIZE(reload_options),
     .fn = reload_run,
