@@ -33,8 +33,8 @@ static const struct command command_help = {
 };
 
 static const struct command *const cli_commands[] = {
-    &command_run,    &command_check,  &command_report, &command_reap,    &command_setup_sql, &command_pause,
-    &command_resume, &command_reload, &command_health, &command_version, &command_help,
+    &command_run,   &command_check,  &command_report, &command_reap,   &command_setup_sql, &command_status,
+    &command_pause, &command_resume, &command_reload, &command_health, &command_version,   &command_help,
 };
 
 // ---- messages

@@ -21,8 +21,8 @@ enum exit_status {
     EXIT_CONFIG = 78, // EX_CONFIG of sysexits.h: the service is not restarted on it
 };
 
-extern const struct command command_run, command_check, command_report, command_reap, command_setup_sql, command_health,
-    command_pause, command_resume, command_reload;
+extern const struct command command_run, command_check, command_report, command_reap, command_setup_sql, command_status,
+    command_health, command_pause, command_resume, command_reload;
 
 // The text of setup-sql for a role of that name: printable UTF-8. 0 or -ENOMEM.
 int setup_sql_render(const char *role, struct strbuf *sb) MUST_CHECK;

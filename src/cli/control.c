@@ -57,17 +57,7 @@ int control_call(const struct control_source *source, const char *method, const 
 
 // The daemon escapes what it says, and that is not escaped again; but who answers at a path need not be the daemon.
 static void control_add_line(struct strbuf *text, const char *line, size_t len) {
-    while (len > 0) {
-        const char *backslash = memchr(line, '\\', len);
-        size_t n = backslash ? (size_t)(backslash - line) : len;
-        escape_text_bytes(text, line, n);
-        if (backslash) {
-            strbuf_add_char(text, '\\');
-            n++;
-        }
-        line += n;
-        len -= n;
-    }
+    escape_printable(text, line, len);
     strbuf_add_char(text, '\n');
 }
 

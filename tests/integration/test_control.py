@@ -57,6 +57,9 @@ def test_P8_a_pause_ends_nothing_and_a_resume_goes_on(server, tmp_path):
         assert target["enforcing"] and target["leading"], "who is paused keeps the lock, so that nobody acts"
         assert pause["scope"] == "all" and 590 < pause["left_seconds"] <= 600
         assert 'pgvigil_paused{target="db"} 1' in curl(served.url + "/metrics")[1]
+        text = tell(served, "status")
+        assert "\nPAUSED everything until 20" in text and "paused 1" in text and "WARNING leak" in text
+        assert json.loads(tell(served, "status", "--json"))["pauses"][0]["scope"] == "all"
         assert session.alive() and not daemon.find("decision")
         assert tell(served, "resume") == "resumed: everything\n"
         assert daemon.wait("resumed")["reason"] == "asked"
@@ -158,7 +161,7 @@ def test_reload_waits_for_the_verdict(server, tmp_path):
 
 def test_without_a_daemon(tmp_path):
     path = str(tmp_path / "none.sock")
-    for name in ("pause", "resume", "reload", "health"):
+    for name in ("status", "pause", "resume", "reload", "health"):
         result = command(name, "--socket", path)
         assert result.returncode == 1 and f"no daemon answers at {path}: there is no such socket" in result.stderr
     result = command("pause", "-c", write_config(tmp_path, {"control": {"socket": "off"}}))
