@@ -402,12 +402,12 @@ def bench(runner, name, build):
 
 def program(runner, name, build, *argv):
     """A program that says what it expects line by line, and totals last. What was not simply ok goes into the notes."""
-    if not runner.build(build):
+    if build and not runner.build(build):
         return Result(0, 1, 0, [f"build {build} failed, see {runner.log_path('build ' + build)}"])
     status, said = runner.run(
         name,
         ["/usr/bin/python3", "-B", *argv],
-        PGVIGIL_BINARY=runner.built_path(build, "src", "pgvigil"),
+        **({"PGVIGIL_BINARY": runner.built_path(build, "src", "pgvigil")} if build else {}),
     )
     lines = [line for line in said.splitlines() if line and not line.startswith("ok") and not TOTALS.match(line)]
     return Result(*totals_of(said, status), lines)
@@ -427,6 +427,10 @@ def suite_storm(runner):
 
 def suite_stack(runner):
     return program(runner, "stack", "gcc", "tests/stack/stack")
+
+
+def suite_image(runner):
+    return program(runner, "image", None, "tests/image/image")  # it is built in there
 
 
 def suite_systemd(runner):
@@ -466,6 +470,7 @@ SUITES = {
     "storm": (suite_storm, "tests/bench/storm --short: a leak beside four applications, with and without pgvigil"),
     "systemd": (suite_systemd, "what meson install installs, and the unit in a booted systemd"),
     "stack": (suite_stack, "the services of conf/docker/compose.yaml as processes while one of them leaks"),
+    "image": (suite_image, "conf/docker/Dockerfile built and run by a real container engine"),
 }
 
 

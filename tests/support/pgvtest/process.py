@@ -121,7 +121,7 @@ def process_state(pid):
     """R, S, T, Z ... as ps shows it; None when there is no such process."""
     try:
         return _stat(pid)[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
 
 
