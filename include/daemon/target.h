@@ -22,10 +22,12 @@ struct target;
 
 // Shared by all targets of a process. `n_connecting` is the gate of DESIGN 4.5: at most TARGET_MAX_CONNECTING at once.
 #define TARGET_MAX_CONNECTING 8
+struct pauses;
 struct target_context {
     struct loop *loop;
     struct resolver *resolver;
     struct sinks *sinks;
+    const struct pauses *pauses; // NULL: nothing is ever paused
     unsigned n_connecting;
     struct dial *waiting; // for the gate, first come first
 };
@@ -61,6 +63,8 @@ void target_stop(struct target *target, usec_t now);
 void target_reconfigure(struct target *target, const struct target_options *options, bool reconnect, usec_t now);
 // Stops for good: its alarms are cleared as well.
 void target_retire(struct target *target, usec_t now);
+// The context's pauses have changed: what was not sent yet is not.
+void target_note_pause(struct target *target, usec_t now);
 // Polls now instead of at the next tick (oneshot: to verify what was ended).
 void target_poll_soon(struct target *target, usec_t now);
 

@@ -19,7 +19,8 @@ struct webhooks_options {
     struct resolver *resolver;
     struct sinks *sinks;
     // Counts notifications of one output by result: "sent", "failed" (given up), "superseded" (by a later change of the
-    // same alarm), "dropped", "retried" (attempts). NULL: nobody does.
+    // same alarm), "dropped", "retried" (attempts); with 0 when an
+    // output is new. NULL: nobody does.
     void (*count)(void *userdata, const char *output, const char *result, uint64_t n);
     void *userdata;
 };

@@ -73,6 +73,14 @@ struct view_config {
     usec_t last_reload_realtime; // 0: none yet
 };
 
+// What an operator has paused.
+struct view_pause {
+    const char *scope; // "all", "target", "rule"
+    const char *name;  // "" with "all"
+    usec_t until_realtime;
+    usec_t left;
+};
+
 struct view {
     const char *version;
     usec_t now; // monotonic
@@ -81,6 +89,8 @@ struct view {
     struct view_config config;
     const struct tally *tally;
     const struct ring *events;
+    struct view_pause *pauses;
+    size_t n_pauses;
     uint64_t n_records_dropped;  // by the log
     struct view_target *targets; // in the order of the file
     size_t n_targets;

@@ -14,6 +14,9 @@ struct strbuf;
 void escape_text(struct strbuf *sb, const char *s);
 void escape_text_bytes(struct strbuf *sb, const char *s, size_t n);
 
+// The same for text that was escaped when it was made: its backslashes stay as they are.
+void escape_printable(struct strbuf *sb, const char *s, size_t n);
+
 // The same between double quotes, with '"' escaped too.
 void escape_quoted(struct strbuf *sb, const char *s);
 

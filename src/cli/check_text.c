@@ -146,7 +146,7 @@ static int check_text_rules(const struct comparison *comparison, const struct po
     static const struct table_column columns[] = {{"rule", false},          {"action", false},
                                                   {"covers now", true},     {"protected", true},
                                                   {"over its limit", true}, {"would end now", true}};
-    CLEANUP(table_deinit) struct table table;
+    CLEANUP(table_deinit) struct table table = {0};
 
     if (comparison->n_rules == 0) {
         return 0;
@@ -173,7 +173,7 @@ static int check_text_rules(const struct comparison *comparison, const struct po
 
 static int check_text_pools(const struct comparison *comparison, bool colour, struct strbuf *sb) {
     static const struct table_column columns[] = {{"app", false}, {"pool", true}, {"sessions now", true}};
-    CLEANUP(table_deinit) struct table table;
+    CLEANUP(table_deinit) struct table table = {0};
     bool has_pools = false;
 
     if (comparison->n_apps == 0) {

@@ -33,13 +33,13 @@ static const struct command command_help = {
 };
 
 static const struct command *const cli_commands[] = {
-    &command_run,       &command_check,  &command_report,  &command_reap,
-    &command_setup_sql, &command_health, &command_version, &command_help,
+    &command_run,   &command_check,  &command_report, &command_reap,   &command_setup_sql, &command_status,
+    &command_pause, &command_resume, &command_reload, &command_health, &command_version,   &command_help,
 };
 
 // ---- messages
 
-static void cli_complain(const struct strbuf *text) {
+void cli_complain(const struct strbuf *text) {
     int r = fd_write_all(STDERR_FILENO, strbuf_str(text), text->len);
     (void)r; // nobody is left to be told
 }

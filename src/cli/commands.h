@@ -21,7 +21,8 @@ enum exit_status {
     EXIT_CONFIG = 78, // EX_CONFIG of sysexits.h: the service is not restarted on it
 };
 
-extern const struct command command_run, command_check, command_report, command_reap, command_setup_sql, command_health;
+extern const struct command command_run, command_check, command_report, command_reap, command_setup_sql, command_status,
+    command_health, command_pause, command_resume, command_reload;
 
 // The text of setup-sql for a role of that name: printable UTF-8. 0 or -ENOMEM.
 int setup_sql_render(const char *role, struct strbuf *sb) MUST_CHECK;
@@ -47,6 +48,7 @@ bool cli_parse(const struct command *command, int argc, char **argv, void *value
                int *ret_status);
 
 // "pgvigil: error: TEXT" to stderr. Text from elsewhere that enters `format` must have gone through escape_text().
+void cli_complain(const struct strbuf *text); // as it is, to stderr
 void cli_error(const char *format, ...) PRINTF_LIKE(1, 2);
 void cli_warning(const char *format, ...) PRINTF_LIKE(1, 2);
 // An error of wrong usage, and where to read on. Returns EXIT_USAGE.

@@ -235,7 +235,7 @@ static void report_add_held(struct table *table, const struct summary_rule *rule
 static int report_text_rules(const struct summary *summary, bool colour, struct strbuf *sb) {
     static const struct table_column columns[] = {{"rule", false},          {"action", false},   {"covers", true},
                                                   {"over its limit", true}, {"would act", true}, {"held back", false}};
-    CLEANUP(table_deinit) struct table table;
+    CLEANUP(table_deinit) struct table table = {0};
 
     if (summary->n_rules == 0) {
         return 0;
@@ -286,7 +286,7 @@ static int report_text_group(const struct report_target *target, enum report_key
                                            {"active", true},       {"idle", true},     {"idle in tx", true},
                                            {"longest idle", true}, {"pool", false}};
     CLEANUP(freep) struct report_line *lines = NULL;
-    CLEANUP(table_deinit) struct table table;
+    CLEANUP(table_deinit) struct table table = {0};
     size_t n;
     int64_t n_more = 0;
 
@@ -352,7 +352,7 @@ void report_add_session(struct table *table, const struct session_row *row, cons
 static int report_text_sessions(const char *title, const struct summary_session *sessions, size_t n,
                                 const struct server_facts *facts, bool colour, struct strbuf *sb) {
     static const struct table_column columns[] = {REPORT_SESSION_COLUMNS};
-    CLEANUP(table_deinit) struct table table;
+    CLEANUP(table_deinit) struct table table = {0};
 
     table_init(&table, columns, ARRAY_SIZE(columns));
     for (size_t i = 0; i < n; i++) {

@@ -116,6 +116,11 @@ void alarms_abort(struct alarms *alarms); // what was made since alarms_begin() 
 int alarms_measure(struct alarms *alarms, usec_t now);
 int alarms_judge_names(struct alarms *alarms, usec_t now);
 
+// alarm_group.c
+static inline struct interner *alarms_interner(const struct alarms *alarms) {
+    return alarms->snapshot->origins.interner;
+}
+void alarm_group_free(struct interner *interner, struct alarm_group *group); // NULL-safe
 // The set's group of that key, made when it is not there; beyond ALARM_MAX_GROUPS the one for all others. 0 or -ENOMEM.
 int alarm_set_get(struct alarms *alarms, struct alarm_set *set, const struct alarm_key *key, struct alarm_group **ret);
 // Moves the state on by what holds now. true: its severity has changed.

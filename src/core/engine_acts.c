@@ -168,7 +168,7 @@ int engine_take_act(struct engine *engine, const struct engine_input *input, use
         hint = engine_denied_hint(pending);
         break;
     case ACT_UNSENT:
-        detail = "not sent: the connection broke before";
+        detail = detail ? detail : "not sent: the connection broke before";
         break;
     case ACT_CHANGED:
     case ACT_LEFT:

@@ -95,7 +95,8 @@ int engine_decide(struct engine *engine, bool full, usec_t now) {
     int r = timeout_find(&engine->snapshot, engine->asleep, now, &engine->candidates);
     if (r == 0) {
         // One report for each pass at most; what quotas report is claimed, and so reported once.
-        r = engine_reserve_rows(engine, 2 * engine->candidates.n_items + snapshot_n_sessions(&engine->snapshot));
+        size_t n_by_quotas = engine_policy(engine)->n_quotas > 0 ? snapshot_n_sessions(&engine->snapshot) : 0;
+        r = engine_reserve_rows(engine, 2 * engine->candidates.n_items + n_by_quotas);
     }
     if (r < 0) {
         return r;

@@ -123,6 +123,10 @@ int engine_take_policy(struct engine *engine, const struct engine_input *input);
 void engine_free_rules(struct rule *rules, size_t n);
 int engine_take_pause(struct engine *engine, const struct engine_input *input); // 0 or -ENOMEM: as before
 void engine_free_names(char **names, size_t n);
+// From now on these rules; those that are equal keep their memory. 0, or -ENOMEM: nothing has changed.
+int engine_set_rules(struct engine *engine, struct policy *policy);
+
+// engine_preview.c
 // An engine that has judged the current snapshot by that policy, without limits and timers: its rules' counts tell what
 // would be done. 0, -EAGAIN: nothing complete is known; -ENOMEM.
 int engine_rehearse(const struct engine *engine, struct policy *policy, struct engine **ret);

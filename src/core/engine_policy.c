@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
 //
-// Another policy: what is equal to before keeps its memory (DESIGN 4.9), and what a policy would do before it is in
-// force.
+// Another policy: what is equal to before keeps its memory (DESIGN 4.9).
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,7 +102,7 @@ int engine_take_pause(struct engine *engine, const struct engine_input *input) {
 
 // --- The rules ------------------------------------------------------------------------------------------------------
 
-static int engine_set_rules(struct engine *engine, struct policy *policy) {
+int engine_set_rules(struct engine *engine, struct policy *policy) {
     size_t n_old = engine_n_rules(engine), n = policy->n_timeouts + policy->n_quotas;
     CLEANUP(freep) size_t *same = calloc(n_old + 1, sizeof(*same));
     CLEANUP(freep) size_t *named = calloc(n_old + 1, sizeof(*named));
@@ -150,38 +149,4 @@ int engine_take_policy(struct engine *engine, const struct engine_input *input) 
         return 0;
     }
     return alarms_set_policy(&engine->alarms, policy, gap);
-}
-
-int engine_rehearse(const struct engine *engine, struct policy *policy, struct engine **ret) {
-    if (!engine->snapshot.complete) {
-        return -EAGAIN;
-    }
-    CLEANUP(engine_freep) struct engine *scratch = engine_new(engine->target);
-    if (!scratch) {
-        return -ENOMEM;
-    }
-    scratch->preview = true;
-    scratch->step++; // sessions remember steps; 0 is none
-    int r = engine_set_rules(scratch, policy);
-    if (r == 0) {
-        r = snapshot_copy(&scratch->snapshot, &engine->snapshot);
-    }
-    if (r == 0) {
-        engine_arm(scratch, true);
-        r = engine_decide(scratch, true, engine->snapshot.received_at);
-    }
-    if (r == 0) {
-        *ret = TAKE_PTR(scratch);
-    }
-    return r;
-}
-
-int engine_preview(const struct engine *engine, struct policy *policy, int64_t *ret_counts) {
-    CLEANUP(engine_freep) struct engine *scratch = NULL;
-    int r = engine_rehearse(engine, policy, &scratch);
-
-    for (size_t i = 0; r == 0 && i < engine_n_rules(scratch); i++) {
-        ret_counts[i] = scratch->rules[i].counts.n_decided;
-    }
-    return r;
 }

@@ -115,18 +115,9 @@ static void event_add_duration(struct strbuf *sb, const char *before, usec_t dur
     }
 }
 
-// For text that is printable by contract: what was escaped in it when it was made is not escaped again, anything else
-// is.
+// For text that is printable by contract.
 static void event_add_printable(struct strbuf *sb, const char *text) {
-    for (;;) {
-        size_t len = strcspn(text, "\\");
-        escape_text_bytes(sb, text, len);
-        if (text[len] == '\0') {
-            return;
-        }
-        strbuf_add_char(sb, '\\');
-        text += len + 1;
-    }
+    escape_printable(sb, text, strlen(text));
 }
 
 // The label of a session that no app claims comes quoted and escaped, an app's name as it is.

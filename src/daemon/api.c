@@ -3,21 +3,14 @@
 
 #include <string.h>
 
+#include "api_impl.h"
 #include "core/engine.h"
 #include "output/metrics.h"
 #include "output/status.h"
 #include "util/escape.h"
 #include "util/macro.h"
 
-#define API_TEXT "text/plain; charset=utf-8"
 #define API_MAX_NAMED 10 // targets that the first line of an answer names; the lines below have all of them
-
-struct api_call {
-    struct app_state *app;
-    struct http_exchange *exchange;
-    const struct http_request *request;
-    usec_t now;
-};
 
 static void api_answer_text(const struct api_call *call, int status, struct strbuf *text) {
     http_answer(call->exchange, status, API_TEXT, text, call->now);
@@ -120,7 +113,7 @@ static void api_answer_view(const struct api_call *call,
     CLEANUP(view_deinit) struct view view = {0};
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
     struct app_state *app = call->app;
-    int r = view_fill(app->view, app->settings, app->targets, app->n_targets, call->now, &view);
+    int r = view_fill(app->view, app->settings, app->targets, app->n_targets, app->pauses, call->now, &view);
     if (r == 0) {
         r = render(call, &view, &text);
     }
@@ -146,7 +139,7 @@ static int api_render_status(const struct api_call *call, const struct view *vie
 }
 
 static void api_get_status(const struct api_call *call) {
-    api_answer_view(call, api_render_status, "application/json");
+    api_answer_view(call, api_render_status, API_JSON);
 }
 
 // ---- which
@@ -156,10 +149,10 @@ static const struct api_route {
     bool is_command; // POST on the control socket
     void (*fn)(const struct api_call *call);
 } api_routes[] = {
-    {"/healthz", false, api_get_healthz},
-    {"/readyz", false, api_get_readyz},
-    {"/metrics", false, api_get_metrics},
-    {"/api/v1/status", false, api_get_status},
+    {"/healthz", false, api_get_healthz},      {"/readyz", false, api_get_readyz},
+    {"/metrics", false, api_get_metrics},      {"/api/v1/status", false, api_get_status},
+    {"/api/v1/pause", true, api_post_pause},   {"/api/v1/resume", true, api_post_resume},
+    {"/api/v1/reload", true, api_post_reload},
 };
 
 static void api_get_index(const struct api_call *call) {

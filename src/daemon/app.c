@@ -14,9 +14,10 @@
 #include "util/escape.h"
 #include "util/strbuf.h"
 
-// Glibc gives what a poll has freed back to the kernel and fetches it again for the next, page by page: with these the
-// client's part of a poll of 1,000 sessions takes 0.36 ms instead of 0.48.
-#define APP_MALLOC_KEEPS (32 << 20)
+// Glibc keeps freed memory for the next allocation, more of it the larger the blocks were that it has seen. What the
+// first poll of a connection needs, which reads everything, is not needed again: at 2,000 sessions this is 0.9 MB of
+// what we hold.
+#define APP_MALLOC_KEEPS (64 << 10)
 // At the end, to tell what is owed: a stop is to take less than a second.
 #define APP_WEBHOOKS_PATIENCE (500 * USEC_PER_MSEC)
 
@@ -226,12 +227,15 @@ static int app_open_front(struct app_state *app, const char **ret_why) {
     }
     if (r == 0) {
         front_commit(app->front);
+        *ret_why = "cannot set up what is paused";
+        r = app_open_pauses(app);
     }
     return r;
 }
 
 static void app_close(struct app_state *app) {
     (void)front_free(app->front);
+    (void)pauses_free(app->pauses);
     app->targets = app_free_targets(app->targets, app->n_targets);
     (void)loop_signal_free(app->on_term);
     (void)loop_signal_free(app->on_int);
@@ -250,6 +254,7 @@ static void app_close(struct app_state *app) {
 static int app_watch(struct app_state *app) {
     app_say_start(app);
     usec_t now = clock_monotonic();
+    app_restore_pauses(app, now);
     for (size_t i = 0; i < app->n_targets; i++) {
         target_start(app->targets[i], now);
     }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: PostgreSQL
 #pragma once
 
-// The daemon's state, shared by the files that make it: app.c (order of start and stop, signals), app_reload.c.
+// The daemon's state, shared by the files that make it: app.c (order of start and stop, signals), app_reload.c,
+// app_pause.c, and by the API.
 
 #include "daemon/app.h"
 #include "daemon/loop.h"
@@ -10,6 +11,7 @@
 #include "daemon/target.h"
 #include "daemon/webhooks.h"
 #include "front.h"
+#include "pause.h"
 #include "service.h"
 #include "util/strbuf.h"
 #include "view.h"
@@ -23,7 +25,8 @@ struct app_state {
     struct webhooks *webhooks;
     struct target **targets; // in the order of the settings
     size_t n_targets;
-    bool has_rejected;       // the last reload: the alarm is raised
+    bool has_rejected; // the last reload: the alarm is raised
+    struct pauses *pauses;
     struct front *front;     // what is served
     struct service *service; // what the service manager is told
     struct loop_signal *on_term;
@@ -46,3 +49,12 @@ struct target **app_free_targets(struct target **targets, size_t n); // returns 
 // Reads the file again. False: nothing has changed. `verdict`: lines for whoever asked, mistakes with their positions;
 // NULL: nobody asked.
 bool app_reload(struct app_state *app, usec_t now, struct strbuf *verdict);
+
+// ---- app_pause.c
+
+int app_open_pauses(struct app_state *app); // after the front; 0 or -ENOMEM
+void app_restore_pauses(struct app_state *app, usec_t now);
+void app_retain_pauses(struct app_state *app, usec_t now); // after a reload: what is no more cannot be paused
+bool app_has_target(const struct app_state *app, const char *name);
+bool app_has_rule(const struct app_state *app, const char *name);
+const char *app_rule_name(const struct app_state *app, size_t i); // in file order; NULL: there are no more

@@ -225,6 +225,7 @@ static const char *app_swap(struct app_state *app, struct settings **settings, s
     app_show_targets(app);
     front_commit(app->front);
     app_say_reloaded(app, &reload);
+    app_retain_pauses(app, now);
     return NULL;
 }
 

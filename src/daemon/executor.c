@@ -21,6 +21,7 @@ struct executor_item {
     uint64_t ticket;
     usec_t record_by;
     enum act_result result;
+    const char *why; // static, with ACT_UNSENT; NULL: the connection went
     struct pg_error error;
 };
 
@@ -196,26 +197,28 @@ void executor_report(struct executor *executor, const struct act_report *acts, s
     }
 }
 
-static void executor_settle_all(struct executor *executor, enum executor_state state, enum act_result result) {
+static void executor_settle_all(struct executor *executor, enum executor_state state, enum act_result result,
+                                const char *why) {
     for (size_t i = executor->head; executor->n_in[state] > 0 && i < executor->n_items; i++) {
         if (executor->items[i].state == state) {
+            executor->items[i].why = why;
             executor_settle(executor, &executor->items[i], result);
         }
     }
 }
 
 void executor_return_chunk(struct executor *executor) {
-    executor_settle_all(executor, EXECUTOR_SENT, ACT_UNSENT);
+    executor_settle_all(executor, EXECUTOR_SENT, ACT_UNSENT, NULL);
 }
 
-void executor_unsend(struct executor *executor) {
-    executor_settle_all(executor, EXECUTOR_RECORDING, ACT_UNSENT);
-    executor_settle_all(executor, EXECUTOR_RECORDED, ACT_UNSENT);
+void executor_unsend(struct executor *executor, const char *why) {
+    executor_settle_all(executor, EXECUTOR_RECORDING, ACT_UNSENT, why);
+    executor_settle_all(executor, EXECUTOR_RECORDED, ACT_UNSENT, why);
 }
 
 void executor_lost(struct executor *executor) {
-    executor_unsend(executor);
-    executor_settle_all(executor, EXECUTOR_SENT, ACT_UNKNOWN);
+    executor_unsend(executor, NULL);
+    executor_settle_all(executor, EXECUTOR_SENT, ACT_UNKNOWN, NULL);
 }
 
 static struct executor_item *executor_first_reported(const struct executor *executor) {
@@ -235,7 +238,7 @@ bool executor_peek(const struct executor *executor, struct engine_input *ret) {
         ret->act.serial = item->decision.serial;
         ret->act.result = item->result;
         ret->act.sqlstate = has_error && *item->error.sqlstate ? item->error.sqlstate : NULL;
-        ret->act.message = has_error ? item->error.message : NULL;
+        ret->act.message = has_error ? item->error.message : item->why;
         return true;
     }
     ret->act.serial = executor->refused_first;

@@ -36,8 +36,8 @@ size_t executor_take_chunk(struct executor *executor, const struct decision **re
 void executor_return_chunk(struct executor *executor);
 // Results of what was sent.
 void executor_report(struct executor *executor, const struct act_report *acts, size_t n_acts);
-// Gives up what has not been sent.
-void executor_unsend(struct executor *executor);
+// Gives up what has not been sent. why: static; NULL: the connection is gone.
+void executor_unsend(struct executor *executor, const char *why);
 // The connection is gone, and all results of it are in: what was not sent never will be.
 void executor_lost(struct executor *executor);
 

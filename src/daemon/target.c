@@ -476,7 +476,7 @@ void target_stop(struct target *target, usec_t now) {
     if (target->state == TARGET_IDLE) {
         return;
     }
-    executor_unsend(target->executor);
+    executor_unsend(target->executor, "not sent: pgvigil stopped");
     (void)target_settle_acts(target, now);
     // What was sent and has not come back is unverified, like what was signalled and not seen gone.
     (void)target_step(target, &(struct engine_input){.kind = ENGINE_INPUT_STOP}, now);
@@ -534,7 +534,7 @@ void target_reconfigure(struct target *target, const struct target_options *opti
     target_set_policy(target, options->policy);
     target_note_power(target);
     if (meant_to_act && !target_means_to_act(target)) {
-        executor_unsend(target->executor);
+        executor_unsend(target->executor, "not sent: nothing is enforced any more");
     }
     if (is_watching) {
         target->owes_reconnect = reconnect || target->owes_reconnect;
@@ -542,6 +542,11 @@ void target_reconfigure(struct target *target, const struct target_options *opti
         target_poll_soon(target, now);
     }
     loop_timer_set(target->work_timer, now); // the engine hears of it from the loop
+}
+
+void target_note_pause(struct target *target, usec_t now) {
+    executor_unsend(target->executor, "not sent: paused");
+    loop_timer_set(target->work_timer, now); // the engine hears of it from the loop, and before the next scan
 }
 
 void target_retire(struct target *target, usec_t now) {

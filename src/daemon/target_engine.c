@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pause.h"
 #include "target_impl.h"
 
 static void target_set_look(struct target *target, const struct engine_result *result) {
@@ -72,6 +73,25 @@ static int target_settle_policy(struct target *target, usec_t now) {
     return r;
 }
 
+static int target_settle_pause(struct target *target, usec_t now) {
+    const struct pauses *pauses = target->context->pauses;
+    const char *names[PAUSE_MAX];
+    size_t n = 0;
+    if (!pauses || pauses->version == target->pauses_version) {
+        return 0;
+    }
+    bool all = pauses_of(pauses, target_name(target), names, &n);
+    const struct engine_input input = {
+        .kind = ENGINE_INPUT_PAUSE,
+        .pause = {.all = all, .rules = names, .n_rules = n},
+    };
+    int r = target_step(target, &input, now);
+    if (r == 0) {
+        target->pauses_version = pauses->version;
+    }
+    return r;
+}
+
 static int target_settle_leadership(struct target *target, usec_t now) {
     bool leads = !target->competes || (target_wants_lead(target) && target->leads);
     if (target->has_told_leads && leads == target->told_leads) {
@@ -101,6 +121,9 @@ int target_settle_debts(struct target *target, usec_t now) {
     int r = target_settle_loss(target, now);
     if (r == 0) {
         r = target_settle_policy(target, now);
+    }
+    if (r == 0) {
+        r = target_settle_pause(target, now);
     }
     if (r == 0) {
         r = target_settle_leadership(target, now);

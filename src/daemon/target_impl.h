@@ -63,9 +63,10 @@ struct target {
     enum standing standing; // as it was told
     int64_t standing_pid;
 
-    bool owes_loss;   // the engine has not been told of a loss yet
-    bool owes_policy; // ... of the policy
-    bool enforces;    // as the engine was told
+    bool owes_loss;          // the engine has not been told of a loss yet
+    bool owes_policy;        // ... of the policy
+    bool enforces;           // as the engine was told
+    uint64_t pauses_version; // the same
     bool has_told_leads;
     bool told_leads;     // the same
     bool owes_reconnect; // the connection is to be given up for another one, when nothing is under way

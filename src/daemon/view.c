@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "daemon/clock.h"
+#include "pause.h"
 #include "process.h"
 
 struct view_source {
@@ -86,7 +87,7 @@ static void view_expect_rules(const struct view_source *source, const struct pol
 }
 
 int view_fill(const struct view_source *source, const struct settings *settings, struct target *const *targets,
-              size_t n_targets, usec_t now, struct view *ret) {
+              size_t n_targets, const struct pauses *pauses, usec_t now, struct view *ret) {
     struct view view = {
         .version = PGVIGIL_VERSION,
         .now = now,
@@ -97,9 +98,20 @@ int view_fill(const struct view_source *source, const struct settings *settings,
         .n_records_dropped = sinks_n_dropped(source->sinks),
         .targets = calloc(n_targets + 1, sizeof(*view.targets)),
         .n_targets = n_targets,
+        .pauses = calloc(pauses->n_items + 1, sizeof(*view.pauses)),
+        .n_pauses = pauses->n_items,
     };
-    if (!view.targets) {
+    if (!view.targets || !view.pauses) {
+        free(view.targets);
+        free(view.pauses);
         return -ENOMEM;
+    }
+    for (size_t i = 0; i < pauses->n_items; i++) {
+        const struct pause *pause = &pauses->items[i];
+        view.pauses[i] = (struct view_pause){.scope = pause_scope_to_string(pause->scope),
+                                             .name = pause->name,
+                                             .until_realtime = pause->until_realtime,
+                                             .left = usec_sub(pause->until, now)};
     }
     process_read(&view.process);
     view.process.started_realtime = source->started_realtime;
@@ -120,5 +132,6 @@ void view_deinit(struct view *view) {
         }
     }
     free(view->targets);
+    free(view->pauses);
     *view = (struct view){0};
 }

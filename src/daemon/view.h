@@ -23,7 +23,8 @@ DEFINE_CLEANUP(struct view_source *, view_source_free)
 void view_source_note_reload(struct view_source *source, bool ok);
 struct tally *view_source_tally(struct view_source *source);
 
+struct pauses;
 // 0 or -ENOMEM. A summary that memory is short for is left out, the rest is there.
 int view_fill(const struct view_source *source, const struct settings *settings, struct target *const *targets,
-              size_t n_targets, usec_t now, struct view *ret);
+              size_t n_targets, const struct pauses *pauses, usec_t now, struct view *ret);
 void view_deinit(struct view *view); // also for CLEANUP()

@@ -56,6 +56,15 @@ static void output_count(const struct webhook_output *output, const char *result
     }
 }
 
+// It is counted from now on: a counter that begins with 1 hides its first step.
+static void output_expect(const struct webhook_output *output) {
+    static const char *const results[] = {"sent", "failed", "superseded", "dropped", "retried"};
+    const struct webhooks_options *options = &output->owner->options;
+    for (size_t i = 0; options->count && i < ARRAY_SIZE(results); i++) {
+        options->count(options->userdata, output->config->name, results[i], 0);
+    }
+}
+
 static void output_tell(struct webhook_output *output) {
     CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
     const struct webhook_counts *now = webhook_queue_counts(output->queue), *before = &output->counted;
@@ -369,6 +378,7 @@ void webhooks_commit(struct webhooks *webhooks, struct webhooks_plan *plan) {
     for (size_t i = 0; i < webhooks->n_outputs; i++) {
         struct webhook_output *output = webhooks->outputs[i];
         output->config = &plan->config->webhooks[i];
+        output_expect(output);
         webhook_queue_set_min_severity(output->queue, output->config->min_severity);
         webhook_queue_seed(output->queue, webhooks->standing, now);
         // A reload is what people do after they have mended something.

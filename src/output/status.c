@@ -48,6 +48,19 @@ static void status_put_process(struct status *status) {
     json_tree_put_number(tree, object, "records_dropped", (int64_t)status->view->n_records_dropped);
 }
 
+static void status_put_pauses(struct status *status) {
+    struct json_tree *tree = &status->tree;
+    json_t *array = json_tree_put_array(tree, tree->root, "pauses");
+    for (size_t i = 0; i < status->view->n_pauses; i++) {
+        const struct view_pause *pause = &status->view->pauses[i];
+        json_t *object = json_tree_append_object(tree, array);
+        json_tree_put_text(tree, object, "scope", pause->scope);
+        json_tree_put_text(tree, object, "name", *pause->name ? pause->name : NULL);
+        json_tree_put_time(tree, object, "until", pause->until_realtime);
+        json_tree_put_seconds(tree, object, "left_seconds", pause->left);
+    }
+}
+
 static void status_put_notifications(struct status *status) {
     struct json_tree *tree = &status->tree;
     size_t n;
@@ -69,6 +82,7 @@ static void status_put_head(struct status *status) {
     json_tree_put_time(tree, tree->root, "time", view->realtime);
     json_tree_put_time(tree, tree->root, "started_at", view->process.started_realtime);
     status_put_config(status);
+    status_put_pauses(status);
     status_put_process(status);
     status_put_notifications(status);
 }
@@ -291,6 +305,7 @@ static void status_put_target(struct status *status, json_t *array, const struct
     json_tree_put_bool(tree, object, "up", target->up);
     json_tree_put_bool(tree, object, "locked_out", target->locked_out);
     json_tree_put_bool(tree, object, "enforcing", target->enforces);
+    json_tree_put_bool(tree, object, "paused", target->has_summary && target->summary.paused);
     json_tree_put_bool(tree, object, "leading", target->leads);
     json_tree_put_text(tree, object, "standing", target->standing);
     json_tree_put_bool(tree, object, "pooled_connection", target->pooled);
@@ -302,7 +317,6 @@ static void status_put_target(struct status *status, json_t *array, const struct
     if (!target->has_summary) {
         return;
     }
-    json_tree_put_bool(tree, object, "paused", target->summary.paused);
     status_put_rules(status, object, target);
     status_put_alarms(status, object, &target->summary);
     if (target->polled_at == 0) {

@@ -127,6 +127,20 @@ void escape_text(struct strbuf *sb, const char *s) {
     escape_bytes(sb, s, strlen(s), false);
 }
 
+void escape_printable(struct strbuf *sb, const char *s, size_t n) {
+    while (n > 0) {
+        const char *backslash = memchr(s, '\\', n);
+        size_t len = backslash ? (size_t)(backslash - s) : n;
+        escape_bytes(sb, s, len, false);
+        if (backslash) {
+            strbuf_add_char(sb, '\\');
+            len++;
+        }
+        s += len;
+        n -= len;
+    }
+}
+
 void escape_quoted(struct strbuf *sb, const char *s) {
     strbuf_add_char(sb, '"');
     escape_bytes(sb, s, strlen(s), true);

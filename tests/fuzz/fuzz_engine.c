@@ -116,6 +116,36 @@ static void take_quota(struct bytes *bytes, struct policy *policy) {
     quota->enforce = TAKE_BELOW(bytes, 5) != 0;
 }
 
+// The same in each policy, so that the bytes mean what they did; every other one is changed at a reload.
+static void add_alarms(struct policy *policy, bool changed) {
+    static const struct {
+        const char *name;
+        enum metric metric;
+        unsigned per;
+        int64_t warning, critical;
+    } alarms[] = {
+        {"usage", METRIC_USAGE, 0, 30, 60},
+        {"apps", METRIC_CONNECTIONS, GROUP_KEY_BIT(GROUP_APP), 1, 2},
+        {"hosts", METRIC_IDLE, GROUP_KEY_BIT(GROUP_CLIENT_ADDR) | GROUP_KEY_BIT(GROUP_APPLICATION_NAME), 0, 1},
+        {"open", METRIC_LONGEST_IDLE_IN_TRANSACTION, GROUP_KEY_BIT(GROUP_USER), USEC_PER_SEC, USEC_PER_MINUTE},
+        {"blocked", METRIC_BLOCKED, 0, 0, 1},
+        {"filling", METRIC_TIME_TO_FULL, 0, USEC_PER_HOUR, USEC_PER_MINUTE},
+        {"roles", METRIC_ROLE_LIMIT, 0, 10, 50},
+    };
+    for (size_t i = 0; i < sizeof(alarms) / sizeof(alarms[0]); i++) {
+        struct alarm *alarm = policy_add_alarm(policy, alarms[i].name);
+        assert(alarm);
+        alarm->metric = alarms[i].metric;
+        alarm->per = alarms[i].per;
+        alarm->below = alarms[i].metric == METRIC_TIME_TO_FULL;
+        alarm->has_warning = alarm->has_critical = true;
+        alarm->warning = alarms[i].warning;
+        alarm->critical = alarms[i].critical;
+        alarm->for_ = i % 2 ? 0 : 5 * USEC_PER_SEC;
+        alarm->clear_after = i % 3 ? 5 * USEC_PER_SEC : changed * USEC_PER_SEC;
+    }
+}
+
 static struct policy *take_policy(struct bytes *bytes) {
     struct policy *policy = policy_new();
     unsigned bit;
@@ -126,6 +156,7 @@ static struct policy *take_policy(struct bytes *bytes) {
         assert(policy_add_query(policy, i == 0 ? "/a/" : i == 1 ? "/b/" : "/c/i", &bit, &why) == 0);
     }
     policy->enforce = TAKE_BELOW(bytes, 6) != 0;
+    add_alarms(policy, policy->enforce);
     for (unsigned n = TAKE_BELOW(bytes, 4); n > 0; n--) {
         take_timeout(bytes, policy);
     }

@@ -25,6 +25,7 @@ struct sample_view {
     struct summary_rule rules[2];
     struct summary_alarm alarms[2];
     struct event findings[1];
+    struct view_pause pauses[1];
 };
 
 static inline void sample_view_group(struct sample_view *sample, const char *app, bool is_app, const char *user,
@@ -120,7 +121,11 @@ static inline void sample_view_init(struct sample_view *sample) {
     histogram_add(&sample->target.poll_durations, 20 * USEC_PER_SEC);
     sample_view_group(sample, "worker", true, "worker", SESSION_STATE_IDLE, 40, 912 * USEC_PER_SEC + 345678);
     sample_view_group(sample, "worker", true, "worker", SESSION_STATE_ACTIVE, 2, USEC_PER_MSEC);
+    sample->pauses[0] = (struct view_pause){
+        .scope = "rule", .name = "idle", .until_realtime = SAMPLE_REALTIME + USEC_PER_MINUTE, .left = USEC_PER_MINUTE};
     sample->view = (struct view){
+        .pauses = sample->pauses,
+        .n_pauses = ARRAY_SIZE(sample->pauses),
         .version = "1.2.3",
         .now = SAMPLE_NOW,
         .realtime = SAMPLE_REALTIME,

@@ -106,9 +106,15 @@ static void no_field_of_a_client_is_shown(void) {
 static void lines_fit_a_terminal(void) {
     CLEANUP(catalog_close) struct catalog catalog = {0};
     catalog_open(&catalog);
-    for (const char *at = strstr(catalog.text, "\n-- ") + 1; *at; at += strcspn(at, "\n") + 1) {
-        check_context("line %.*s", (int)strcspn(at, "\n"), at);
-        CHECK_LE(strcspn(at, "\n"), LINE_MAX_WIDTH);
+    const char *at = strstr(catalog.text, "\n-- ");
+    CHECK_NOT_NULL(at);
+    while (at && *at) {
+        size_t len = strcspn(at, "\n");
+        char line[LINE_MAX_WIDTH + 2] = "";
+        strncat(line, at, MIN(len, sizeof(line) - 1));
+        check_context("line %s", line);
+        CHECK_LE(len, LINE_MAX_WIDTH);
+        at += len + (at[len] == '\n');
     }
 }
 

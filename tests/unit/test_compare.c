@@ -158,7 +158,8 @@ static void knows_what_lies_within(void) {
 static void add_row(const char *user, enum session_state state, usec_t age) {
     CHECK_LT(n_rows, MAX_ROWS);
     int64_t since = SERVER_NOW - (int64_t)age;
-    rows[n_rows++] = (struct session_row){
+    struct session_row *row = &rows[n_rows++];
+    *row = (struct session_row){
         .id = {.id = 100 + (int64_t)n_rows, .since = SERVER_NOW - (int64_t)USEC_PER_DAY},
         .application_name = "name",
         .user = user,

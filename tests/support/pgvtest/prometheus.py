@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: PostgreSQL
-"""Prometheus and Alertmanager as real processes, and what a daemon's /metrics says."""
+"""A real Prometheus, and what a daemon's /metrics says."""
 
 import http.client
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
 import urllib.parse
 
 from . import process
@@ -92,67 +90,19 @@ def check_metrics(text):
 
 def missing():
     """Why tests with the real thing cannot run here; None: they can."""
-    for name in ("prometheus", "prometheus-alertmanager", "promtool"):
+    for name in ("prometheus", "promtool"):
         if not shutil.which(name):
-            return f"no {name} (Debian packages prometheus, prometheus-alertmanager)"
+            return f"no {name} (Debian package prometheus)"
     return None
 
 
-class _Server:
-    """A program with a port on loopback and a directory of its own, ready when `ready` answers 200."""
-
-    ready = "/-/ready"
-
-    def __init__(self):
-        self.directory = tempfile.mkdtemp(prefix="pgvtest-prom-")
-        self.port = free_port()
-        self.child = None
-
-    def _start(self, argv):
-        self.log_path = os.path.join(self.directory, "log")
-        with open(self.log_path, "wb") as log:
-            self.child = process.spawn(argv, stdout=log, stderr=log, cwd=self.directory)
-        try:
-            process.wait_until(self._is_ready, 30, self.log)
-        except BaseException:
-            self.destroy()
-            raise
-
-    def _is_ready(self):
-        assert self.child.poll() is None, self.log()
-        try:
-            return get(self.port, self.ready)[0] == 200
-        except OSError:
-            time.sleep(0.05)
-            return False
-
-    def log(self):
-        with open(self.log_path, encoding="utf-8", errors="replace") as file:
-            return file.read()[-4000:]
-
-    def write(self, name, content):
-        path = os.path.join(self.directory, name)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(content if isinstance(content, str) else json.dumps(content))
-        return path
-
-    def destroy(self):
-        if self.child is not None:
-            process.stop_process(self.child, signal.SIGTERM, 10)
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.destroy()
-
-
-class Prometheus(_Server):
-    """Scrapes these ports of 127.0.0.1 every second, as job "pgvigil". `rules`: a file of alert rules."""
+class Prometheus:
+    """Scrapes these ports of 127.0.0.1 every second, as job "pgvigil". `rules`: a file of alert rules, which fire in
+    `alertmanager`, one of receiver.py."""
 
     def __init__(self, ports, rules=None, alertmanager=None):
-        super().__init__()
+        self.directory = tempfile.mkdtemp(prefix="pgvtest-prometheus-")
+        self.port = free_port()
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "scrape_configs": [
@@ -165,15 +115,45 @@ class Prometheus(_Server):
             config["alerting"] = {
                 "alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager.port}"]}]}]
             }
-        self._start(
-            [
-                "prometheus",
-                f"--config.file={self.write('prometheus.yaml', config)}",
-                f"--storage.tsdb.path={self.directory}/data",
-                f"--web.listen-address=127.0.0.1:{self.port}",
-                "--log.level=warn",
-            ]
-        )
+        path = os.path.join(self.directory, "prometheus.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(config, file)
+        self.log_path = os.path.join(self.directory, "log")
+        argv = [
+            "prometheus",
+            f"--config.file={path}",
+            f"--storage.tsdb.path={self.directory}/data",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--log.level=warn",
+        ]
+        with open(self.log_path, "wb") as log:
+            self.child = process.spawn(argv, stdout=log, stderr=log, cwd=self.directory)
+        try:
+            process.wait_until(self._is_ready, 30, self.log, 0.1)
+        except BaseException:
+            self.close()
+            raise
+
+    def _is_ready(self):
+        assert self.child.poll() is None, self.log()
+        try:
+            return get(self.port, "/-/ready")[0] == 200
+        except OSError:
+            return False
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8", errors="replace") as file:
+            return f"Prometheus is ready: {file.read()[-4000:]}"
+
+    def close(self):
+        process.stop_process(self.child)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def query(self, expression):
         """[(labels, value)] of an instant query."""
@@ -192,27 +172,3 @@ class Prometheus(_Server):
 
     def targets(self):
         return get_json(self.port, "/api/v1/targets")["data"]["activeTargets"]
-
-
-class Alertmanager(_Server):
-    def __init__(self):
-        super().__init__()
-        config = {
-            "route": {"receiver": "nobody", "group_wait": "0s", "group_interval": "1s"},
-            "receivers": [{"name": "nobody"}],
-        }
-        self._start(
-            [
-                "prometheus-alertmanager",
-                f"--config.file={self.write('alertmanager.yaml', config)}",
-                f"--storage.path={self.directory}/data",
-                f"--web.listen-address=127.0.0.1:{self.port}",
-                "--cluster.listen-address=",
-                "--log.level=warn",
-            ]
-        )
-
-    def alerts(self, **labels):
-        """Those that are active now and have these labels."""
-        found = get_json(self.port, "/api/v2/alerts")
-        return [alert for alert in found if labels.items() <= alert["labels"].items()]

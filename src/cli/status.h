@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: PostgreSQL
+#pragma once
+
+// /api/v1/status of the daemon, for people.
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "util/strbuf.h"
+
+#define STATUS_MAX_HOLDERS 8 // apps of one target
+#define STATUS_MAX_LINES 20  // rules, alarms of one target
+#define STATUS_MAX_EVENTS 10
+
+// Appends it; `width`: columns of the terminal, at which the lines of events are cut, 0: not cut. What is missing in
+// the document, or of another kind, is shown as if it were nothing. 0 or -ENOMEM.
+int status_text(json_t *status, bool colour, size_t width, struct strbuf *sb) MUST_CHECK;

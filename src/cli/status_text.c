@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: PostgreSQL
+#include "status.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "table.h"
+#include "util/cleanup.h"
+#include "util/escape.h"
+#include "util/macro.h"
+
+#define STATUS_RED "\033[31m"
+#define STATUS_YELLOW "\033[33m"
+#define STATUS_BOLD "\033[1m"
+#define STATUS_PLAIN "\033[0m"
+#define STATUS_ALARMING 90 // per cent of the usable slots
+
+struct painter {
+    struct strbuf *sb;
+    bool colour;
+    size_t width;
+};
+
+// ---- the document
+
+static const char *status_get(json_t *object, const char *key) {
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static int64_t status_number(json_t *object, const char *key) {
+    return json_integer_value(json_object_get(object, key));
+}
+
+static bool status_is(json_t *object, const char *key) {
+    return json_is_true(json_object_get(object, key));
+}
+
+static usec_t status_seconds(json_t *object, const char *key) {
+    json_t *value = json_object_get(object, key);
+    double seconds = json_number_value(value);
+    return json_is_number(value) && seconds >= 0 && seconds < 1e12 ? (usec_t)(seconds * (double)USEC_PER_SEC)
+                                                                   : USEC_INFINITY;
+}
+
+// Text of the document is raw, but for labels in quotes: those are escaped already.
+static void status_cell(struct table *table, const char *text) {
+    CLEANUP(strbuf_deinit) struct strbuf safe = STRBUF_EMPTY;
+    escape_text(&safe, text);
+    table->text.failed |= strbuf_error(&safe) < 0;
+    table_add(table, safe.len > 0 ? strbuf_str(&safe) : "-");
+}
+
+static void status_add_label(struct strbuf *sb, const char *label) {
+    if (label[0] == '"') {
+        escape_printable(sb, label, strlen(label));
+    } else {
+        escape_text(sb, label);
+    }
+}
+
+// "2026-11-25T12:30:00.123Z" as "2026-11-25 12:30:00"; "never".
+static void status_add_time(struct strbuf *sb, const char *time) {
+    if (strlen(time) < 19) {
+        strbuf_add(sb, "never");
+        return;
+    }
+    CLEANUP(strbuf_deinit) struct strbuf safe = STRBUF_EMPTY;
+    strbuf_add_bytes(&safe, time, 10);
+    strbuf_add_char(&safe, ' ');
+    strbuf_add_bytes(&safe, time + 11, 8);
+    escape_text(sb, strbuf_str(&safe));
+    sb->failed |= strbuf_error(&safe) < 0;
+}
+
+static void status_paint(const struct painter *painter, const char *colour, const char *text) {
+    strbuf_add(painter->sb, painter->colour ? colour : "");
+    strbuf_add(painter->sb, text);
+    strbuf_add(painter->sb, painter->colour ? STATUS_PLAIN : "");
+}
+
+static void status_add_count(struct strbuf *sb, int64_t n, const char *what, const char *after) {
+    strbuf_addf(sb, "%" PRId64 " %s%s%s", n, what, n == 1 ? "" : "s", after);
+}
+
+// ---- the head
+
+static void status_add_head(const struct painter *painter, json_t *status) {
+    struct strbuf *sb = painter->sb;
+    json_t *configuration = json_object_get(status, "configuration");
+    bool enforces = status_is(configuration, "enforce");
+    status_paint(painter, STATUS_BOLD, "pgvigil ");
+    escape_text(sb, status_get(status, "version"));
+    strbuf_add(sb, ", since ");
+    status_add_time(sb, status_get(status, "started_at"));
+    strbuf_addf(sb, " UTC, %s\n", enforces ? "enforcing" : "observing: nothing is ended");
+    escape_text(sb, *status_get(configuration, "file") ? status_get(configuration, "file") : "no file");
+    strbuf_add(sb, ", in force since ");
+    status_add_time(sb, status_get(configuration, "loaded_at"));
+    strbuf_add(sb, " UTC: ");
+    status_add_count(sb, status_number(configuration, "apps"), "app", ", ");
+    status_add_count(sb, status_number(configuration, "rules"), "rule", ", ");
+    status_add_count(sb, status_number(configuration, "alarms"), "alarm", "\n");
+    if (!status_is(configuration, "last_reload_ok")) {
+        status_paint(painter, STATUS_RED, "the last reload was REFUSED");
+        strbuf_add(sb, " at ");
+        status_add_time(sb, status_get(configuration, "last_reload_at"));
+        strbuf_add(sb, " UTC: pgvigil check says why\n");
+    }
+}
+
+static void status_add_pauses(const struct painter *painter, json_t *status) {
+    struct strbuf *sb = painter->sb;
+    json_t *pauses = json_object_get(status, "pauses");
+    for (size_t i = 0; i < json_array_size(pauses); i++) {
+        json_t *pause = json_array_get(pauses, i);
+        bool all = strcmp(status_get(pause, "scope"), "all") == 0;
+        status_paint(painter, STATUS_YELLOW, "PAUSED");
+        strbuf_add_char(sb, ' ');
+        escape_text(sb, all ? "everything" : status_get(pause, "scope"));
+        strbuf_add(sb, all ? "" : " ");
+        escape_text(sb, status_get(pause, "name"));
+        strbuf_add(sb, " until ");
+        status_add_time(sb, status_get(pause, "until"));
+        strbuf_add(sb, " UTC, for ");
+        text_add_age(sb, status_seconds(pause, "left_seconds"));
+        strbuf_add(sb, "\n");
+    }
+}
+
+// ---- the targets
+
+// "leads", "observes", "paused", ...: what it does about what it sees.
+static const char *status_role(json_t *target) {
+    if (status_is(target, "paused")) {
+        return "PAUSED";
+    }
+    if (!status_is(target, "up")) {
+        return "-";
+    }
+    if (!status_is(target, "enforcing")) {
+        return status_is(target, "pooled_connection") ? "observes (pooler)" : "observes";
+    }
+    return strcmp(status_get(target, "standing"), "follows") == 0 ? "follows another" : "acts";
+}
+
+static int status_add_targets(const struct painter *painter, json_t *targets) {
+    static const struct table_column columns[] = {{"target", false}, {"server", false}, {"slots", true},
+                                                  {"usable", true},  {"used", true},    {"last poll", false},
+                                                  {"pgvigil", false}};
+    CLEANUP(table_deinit) struct table table;
+    table_init(&table, columns, ARRAY_SIZE(columns));
+    for (size_t i = 0; i < json_array_size(targets); i++) {
+        json_t *target = json_array_get(targets, i), *slots = json_object_get(target, "slots");
+        CLEANUP(strbuf_deinit) struct strbuf time = STRBUF_EMPTY;
+        bool up = status_is(target, "up");
+        status_cell(&table, status_get(target, "target"));
+        if (up) {
+            status_cell(&table, status_get(json_object_get(target, "server"), "version"));
+        } else {
+            table_add(&table, status_is(target, "locked_out") ? "LOCKED OUT" : "DOWN");
+        }
+        table_add_count(&table, status_number(slots, "used"));
+        table_add_count(&table, status_number(slots, "usable"));
+        if (slots) {
+            table_addf(&table, "%" PRId64 "%%", status_number(slots, "usage_percent"));
+        } else {
+            table_add(&table, "-");
+        }
+        status_add_time(&time, status_get(target, "last_poll"));
+        table.text.failed |= strbuf_error(&time) < 0;
+        table_add(&table, strbuf_str(&time));
+        table_add(&table, status_role(target));
+    }
+    strbuf_add_char(painter->sb, '\n');
+    return table_render(&table, painter->colour, painter->sb);
+}
+
+// What is wrong with it, a line each.
+static void status_add_troubles(const struct painter *painter, json_t *target) {
+    struct strbuf *sb = painter->sb;
+    json_t *error = json_object_get(target, "error"), *findings = json_object_get(target, "findings");
+    if (json_is_object(error)) {
+        status_paint(painter, STATUS_RED, "down");
+        strbuf_add(sb, " since ");
+        status_add_time(sb, status_get(error, "since"));
+        strbuf_add(sb, " UTC: ");
+        escape_text(sb, status_get(error, "message"));
+        bool is_old = !status_is(target, "current") && json_object_get(target, "slots");
+        strbuf_add(sb, is_old ? "; what follows is the last that was known\n" : "\n");
+    }
+    for (size_t i = 0; i < json_array_size(findings); i++) {
+        json_t *finding = json_array_get(findings, i);
+        const char *level = status_get(finding, "level");
+        if (strcmp(level, "warning") == 0 || strcmp(level, "error") == 0) {
+            status_paint(painter, STATUS_YELLOW, "self-check");
+            strbuf_add(sb, ": ");
+            escape_text(sb, status_get(finding, "detail"));
+            strbuf_add_char(sb, '\n');
+        }
+    }
+}
+
+static void status_add_alarms(const struct painter *painter, json_t *target) {
+    struct strbuf *sb = painter->sb;
+    json_t *alarms = json_object_get(target, "alarms");
+    for (size_t i = 0; i < json_array_size(alarms) && i < STATUS_MAX_LINES; i++) {
+        json_t *alarm = json_array_get(alarms, i), *value = json_object_get(alarm, "value");
+        bool critical = strcmp(status_get(alarm, "severity"), "critical") == 0;
+        status_paint(painter, critical ? STATUS_RED : STATUS_YELLOW, critical ? "CRITICAL" : "WARNING");
+        strbuf_add_char(sb, ' ');
+        escape_text(sb, status_get(alarm, "name"));
+        if (*status_get(alarm, "group")) {
+            strbuf_add(sb, " of ");
+            status_add_label(sb, status_get(alarm, "group"));
+        }
+        if (json_is_integer(value) && strcmp(status_get(alarm, "unit"), "microseconds") == 0) {
+            strbuf_add(sb, ": ");
+            text_add_age(sb, (usec_t)MAX(json_integer_value(value), 0));
+        } else if (json_is_integer(value)) {
+            strbuf_addf(sb, ": %" PRId64 " ", (int64_t)json_integer_value(value));
+            escape_text(sb, status_get(alarm, "unit"));
+        }
+        strbuf_add_char(sb, '\n');
+    }
+    int64_t n = status_number(target, "n_alarms");
+    if (n > STATUS_MAX_LINES) {
+        strbuf_addf(sb, "and %" PRId64 " more alarms\n", n - STATUS_MAX_LINES);
+    }
+}
+
+static void status_add_pool(struct table *table, json_t *app) {
+    json_t *pool = json_object_get(app, "pool");
+    if (json_is_integer(pool)) {
+        table_addf(table, "%" PRId64, (int64_t)json_integer_value(pool));
+    } else {
+        table_add(table, "-");
+    }
+}
+
+static int status_add_holders(const struct painter *painter, json_t *target) {
+    static const struct table_column columns[] = {{"app", false}, {"sessions", true},   {"active", true},
+                                                  {"idle", true}, {"idle in tx", true}, {"longest idle", true},
+                                                  {"pool", true}};
+    CLEANUP(table_deinit) struct table table;
+    json_t *apps = json_object_get(target, "apps");
+    size_t n = json_array_size(apps);
+    int64_t n_more = 0;
+    if (n == 0) {
+        return 0;
+    }
+    table_init(&table, columns, ARRAY_SIZE(columns));
+    for (size_t i = 0; i < n; i++) {
+        json_t *app = json_array_get(apps, i);
+        CLEANUP(strbuf_deinit) struct strbuf label = STRBUF_EMPTY;
+        if (i >= STATUS_MAX_HOLDERS) {
+            n_more += status_number(app, "sessions");
+            continue;
+        }
+        status_add_label(&label, status_get(app, "app"));
+        table.text.failed |= strbuf_error(&label) < 0;
+        table_add(&table, strbuf_str(&label));
+        table_add_count(&table, status_number(app, "sessions"));
+        table_add_count(&table, status_number(app, "active"));
+        table_add_count(&table, status_number(app, "idle"));
+        table_add_count(&table, status_number(app, "idle_in_transaction"));
+        table_add_age(&table, status_seconds(app, "longest_idle_seconds"));
+        status_add_pool(&table, app);
+    }
+    int r = table_render(&table, painter->colour, painter->sb);
+    if (n > STATUS_MAX_HOLDERS) {
+        strbuf_addf(painter->sb, "  and %" PRId64 " sessions of %zu more: pgvigil report\n", n_more,
+                    n - STATUS_MAX_HOLDERS);
+    }
+    return r;
+}
+
+// "gone 12, denied 1", without what is nothing.
+static void status_cell_counts(struct table *table, json_t *counts) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    const char *key;
+    json_t *value;
+    json_object_foreach(counts, key, value) {
+        if (json_integer_value(value) > 0) {
+            strbuf_add(&text, text.len > 0 ? ", " : "");
+            escape_text(&text, key);
+            strbuf_addf(&text, " %" PRId64, (int64_t)json_integer_value(value));
+        }
+    }
+    table->text.failed |= strbuf_error(&text) < 0;
+    table_add(table, text.len > 0 ? strbuf_str(&text) : "-");
+}
+
+static int status_add_rules(const struct painter *painter, json_t *target) {
+    static const struct table_column columns[] = {{"rule", false},      {"does", false},
+                                                  {"covers", true},     {"over limit", true},
+                                                  {"held back", false}, {"outcomes since start", false}};
+    CLEANUP(table_deinit) struct table table;
+    json_t *rules = json_object_get(target, "rules");
+    size_t n = json_array_size(rules);
+    if (n == 0) {
+        return 0;
+    }
+    table_init(&table, columns, ARRAY_SIZE(columns));
+    for (size_t i = 0; i < n && i < STATUS_MAX_LINES; i++) {
+        json_t *rule = json_array_get(rules, i);
+        bool logs = strcmp(status_get(rule, "action"), "log") == 0;
+        status_cell(&table, status_get(rule, "name"));
+        if (status_is(rule, "paused") && !logs) {
+            table_add(&table, "PAUSED");
+        } else if (logs || status_is(rule, "enforcing")) {
+            status_cell(&table, status_get(rule, "action"));
+        } else {
+            table_add(&table, "observe");
+        }
+        table_add_count(&table, status_number(rule, "covers"));
+        table_add_count(&table, status_number(rule, "matches"));
+        status_cell_counts(&table, json_object_get(rule, "held_back"));
+        status_cell_counts(&table, json_object_get(json_object_get(rule, "totals"), "outcomes"));
+    }
+    strbuf_add_char(painter->sb, '\n');
+    int r = table_render(&table, painter->colour, painter->sb);
+    if (n > STATUS_MAX_LINES) {
+        strbuf_addf(painter->sb, "  and %zu more rules: --json shows them\n", n - STATUS_MAX_LINES);
+    }
+    return r;
+}
+
+static int status_add_target(const struct painter *painter, json_t *target) {
+    CLEANUP(strbuf_deinit) struct strbuf name = STRBUF_EMPTY;
+    escape_text(&name, status_get(target, "target"));
+    strbuf_add_char(painter->sb, '\n');
+    status_paint(painter, STATUS_BOLD, strbuf_str(&name));
+    if (status_number(json_object_get(target, "slots"), "usage_percent") >= STATUS_ALARMING) {
+        strbuf_add_char(painter->sb, ' ');
+        status_paint(painter, STATUS_RED, "nearly full");
+    }
+    strbuf_add_char(painter->sb, '\n');
+    status_add_troubles(painter, target);
+    status_add_alarms(painter, target);
+    int r = status_add_holders(painter, target);
+    return r < 0 ? r : status_add_rules(painter, target);
+}
+
+// ---- what happened
+
+static void status_add_event(const struct painter *painter, json_t *event) {
+    CLEANUP(strbuf_deinit) struct strbuf line = STRBUF_EMPTY;
+    const char *ts = status_get(event, "ts"), *message = status_get(event, "message");
+    strbuf_add(&line, "  ");
+    status_add_time(&line, ts);
+    strbuf_add_char(&line, ' ');
+    escape_printable(&line, message, strlen(message)); // escaped when it was rendered
+    const char *text = strbuf_str(&line);
+    size_t len = line.len;
+    while (painter->width > 4 && text_width(text, len) > painter->width) {
+        // Cut between characters.
+        do {
+            len--;
+        } while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80);
+    }
+    strbuf_add_bytes(painter->sb, text, len);
+    strbuf_add_char(painter->sb, '\n');
+    painter->sb->failed |= strbuf_error(&line) < 0;
+}
+
+static void status_add_events(const struct painter *painter, json_t *status) {
+    json_t *events = json_object_get(status, "events");
+    size_t n = json_array_size(events), first = n > STATUS_MAX_EVENTS ? n - STATUS_MAX_EVENTS : 0;
+    strbuf_add_char(painter->sb, '\n');
+    status_paint(painter, STATUS_BOLD, "last events");
+    strbuf_add(painter->sb, n == 0 ? ": none\n" : " (UTC)\n");
+    for (size_t i = first; i < n; i++) {
+        status_add_event(painter, json_array_get(events, i));
+    }
+}
+
+int status_text(json_t *status, bool colour, size_t width, struct strbuf *sb) {
+    const struct painter painter = {.sb = sb, .colour = colour, .width = width};
+    json_t *targets = json_object_get(status, "targets");
+    status_add_head(&painter, status);
+    status_add_pauses(&painter, status);
+    int r = status_add_targets(&painter, targets);
+    for (size_t i = 0; r == 0 && i < json_array_size(targets); i++) {
+        r = status_add_target(&painter, json_array_get(targets, i));
+    }
+    status_add_events(&painter, status);
+    return r < 0 ? r : strbuf_error(sb);
+}

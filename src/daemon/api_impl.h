@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: PostgreSQL
+#pragma once
+
+// Shared by the files of the API: api.c (what may be asked, and the routes), api_control.c (commands).
+
+#include "app_impl.h"
+#include "daemon/http.h"
+
+#define API_TEXT "text/plain; charset=utf-8"
+#define API_JSON "application/json"
+
+struct api_call {
+    struct app_state *app;
+    struct http_exchange *exchange;
+    const struct http_request *request;
+    usec_t now;
+};
+
+// api_control.c. Answers are objects: {"message", "warning"} of what was done, {"error"} of what was not; of a reload
+// {"ok", "verdict"}, its lines. The warning is there when there is one.
+void api_post_pause(const struct api_call *call);  // ?name=&for=
+void api_post_resume(const struct api_call *call); // ?name=
+void api_post_reload(const struct api_call *call);

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: PostgreSQL
+"""The operator's commands: pause, resume, reload, over the control socket; and who may give them."""
+
+import json
+import os
+import pwd
+import subprocess
+
+import pytest
+
+from pgvtest import process
+from pgvtest.clients import Session
+from pgvtest.daemon import command, rule, wrapper, write_config
+from pgvtest.served import Served, curl
+
+OTHER = {"application_name": "other"}
+IDLE = {"idle": rule("1s", match={"user": "worker"}, ignore=OTHER), "other": rule("1s", match=OTHER)}
+
+
+def tell(served, *arguments):
+    """A command that must succeed; what it says."""
+    name, *rest = arguments
+    result = command(name, "--socket", served.path, *rest)
+    assert result.returncode == 0, result
+    return result.stdout
+
+
+def refused(served, *arguments):
+    name, *rest = arguments
+    result = command(name, "--socket", served.path, *rest)
+    assert result.returncode == 1 and not result.stdout, result
+    return result.stderr
+
+
+def status(served):
+    code, body = curl(served.url + "/api/v1/status")
+    assert code == 200
+    return json.loads(body)
+
+
+def test_P8_a_pause_ends_nothing_and_a_resume_goes_on(server, tmp_path):
+    alarms = {"leak": {"metric": "idle", "match": {"user": "worker"}, "above": {"warning": 0}}}
+    with Served(server, tmp_path, IDLE, alarms=alarms) as served:
+        daemon = served.daemon
+        daemon.wait_up()
+        assert tell(served, "pause", "--for", "10min").startswith("everything is paused for 10min, until 20")
+        paused = daemon.wait("paused")
+        assert paused["reason"] == "asked" and paused["limit_usec"] == 600 * 10**6
+        session = Session(server, "worker", query="SELECT 1")
+        held = daemon.wait("held_back", reason="paused", rule="idle")
+        assert held["count"] == 1
+        daemon.wait("alarm", alarm="leak", reason="raised")
+        now = status(served)
+        (target,) = now["targets"]
+        (pause,) = now["pauses"]
+        assert target["paused"] and all(one["paused"] for one in target["rules"])
+        assert target["enforcing"] and target["leading"], "who is paused keeps the lock, so that nobody acts"
+        assert pause["scope"] == "all" and 590 < pause["left_seconds"] <= 600
+        assert 'pgvigil_paused{target="db"} 1' in curl(served.url + "/metrics")[1]
+        text = tell(served, "status")
+        assert "\nPAUSED everything until 20" in text and "paused 1" in text and "WARNING leak" in text
+        assert json.loads(tell(served, "status", "--json"))["pauses"][0]["scope"] == "all"
+        assert session.alive() and not daemon.find("decision")
+        assert tell(served, "resume") == "resumed: everything\n"
+        assert daemon.wait("resumed")["reason"] == "asked"
+        session.wait_dead()
+        assert not status(served)["pauses"]
+        assert tell(served, "resume") == "nothing is paused\n"
+
+
+def test_one_rule_alone_and_by_itself(server, tmp_path):
+    with Served(server, tmp_path, IDLE) as served:
+        served.daemon.wait_up()
+        assert tell(served, "pause", "idle", "--for", "4s").startswith("rule idle is paused for 4s")
+        session = Session(server, "worker", query="SELECT 1")
+        other = Session(server, "worker", query="SELECT 1", **OTHER)
+        other.wait_dead()
+        assert session.alive()
+        resumed = served.daemon.wait("resumed", rule="idle")
+        assert resumed["reason"] == "expired"
+        session.wait_dead()
+        began = served.daemon.wait("paused", rule="idle")
+        assert 3.5 < resumed["received"] - began["received"] < 6
+
+
+def test_one_target_alone(server, tmp_path):
+    target = {"conninfo": server.conninfo(), "poll_interval": "500ms"}
+    with Served(server, tmp_path, IDLE, targets={"db": target, "twin": target}) as served:
+        served.daemon.wait_up(n=2)
+        assert tell(served, "pause", "twin").startswith("target twin is paused for 1h,")
+        assert served.daemon.wait("paused")["target"] == "twin"
+        now = {one["target"]: one["paused"] for one in status(served)["targets"]}
+        assert now == {"db": False, "twin": True}
+        assert "target db is not paused by itself" in refused(served, "resume", "db")
+        tell(served, "pause")
+        result = command("resume", "twin", "--socket", served.path)
+        assert result.stdout == "resumed: target twin\n" and "everything is still paused" in result.stderr
+
+
+def test_a_name_that_is_none(server, tmp_path):
+    with Served(server, tmp_path, IDLE) as served:
+        served.daemon.wait_up()
+        for name in ("pause", "resume"):
+            assert (
+                "there is no target and no rule 'idel\\n' (targets: db; rules: idle, other)"
+                in refused(served, name, "idel\n")
+            )
+        assert "a pause lasts 1s to 7d" in refused(served, "pause", "--for", "8d")
+        assert command("pause", "--for", "8").returncode == 2
+        assert not status(served)["pauses"]
+
+
+def test_a_pause_outlives_reload_and_restart(server, tmp_path):
+    session = Session(server, "worker", query="SELECT 1")
+    with Served(server, tmp_path, IDLE) as served:
+        served.daemon.wait_up()
+        tell(served, "pause", "idle")
+        if not session.alive():  # it was over its time before
+            session = Session(server, "worker", query="SELECT 1")
+        write_config(served.daemon.directory, {**served.content, "limits": {"per_poll": 7}})
+        assert "enforcing: 1 target, 2 rules" in tell(served, "reload")
+        served.daemon.wait("held_back", reason="paused", rule="idle")
+    with Served(server, tmp_path, IDLE) as served:
+        assert served.daemon.wait("paused")["reason"] == "restored"
+        served.daemon.wait("held_back", reason="paused", rule="idle")
+        assert session.alive()
+        # What is paused goes away with a reload.
+        write_config(served.daemon.directory, {**served.content, "timeouts": {"renamed": IDLE["idle"]}})
+        tell(served, "reload")
+        assert served.daemon.wait("resumed")["reason"] == "gone"
+        session.wait_dead()
+    # In the state directory, where there is one; and what is damaged pauses.
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "pauses.json").write_text("{")
+    with Served(server, tmp_path, IDLE, environment={"STATE_DIRECTORY": str(state)}) as served:
+        paused = served.daemon.wait("paused")
+        assert paused["reason"] == "unreadable" and paused["level"] == "warning"
+        tell(served, "resume")
+        assert os.listdir(state) == []
+
+
+def test_reload_waits_for_the_verdict(server, tmp_path):
+    with Served(server, tmp_path, IDLE) as served:
+        served.daemon.wait_up()
+        path = write_config(served.daemon.directory, {**served.content, "timeouts": {"a": rule("10")}})
+        result = command("reload", "-c", path)
+        assert result.returncode == 1 and not result.stdout
+        assert f"{path}:" in result.stderr and 'timeouts.a.after: "10" has no unit' in result.stderr
+        assert "the daemon goes on as before" in result.stderr
+        served.daemon.wait("config_rejected")
+        assert {one["name"] for one in status(served)["targets"][0]["rules"]} == {"idle", "other"}
+        # A file that is no YAML any more still says where the daemon is, or else the default does.
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("control: { socket: " + served.path + " }\ntargets: [\n")
+        result = command("reload", "--socket", served.path)
+        assert result.returncode == 1 and f"{path}:" in result.stderr
+        write_config(served.daemon.directory, {**served.content, "timeouts": {"a": rule("10s")}})
+        assert f"{path}, enforcing: 1 target, 1 rule, 0 alarms" in tell(served, "reload")
+
+
+def test_without_a_daemon(tmp_path):
+    path = str(tmp_path / "none.sock")
+    for name in ("status", "pause", "resume", "reload", "health"):
+        result = command(name, "--socket", path)
+        assert result.returncode == 1 and f"no daemon answers at {path}: there is no such socket" in result.stderr
+    result = command("pause", "-c", write_config(tmp_path, {"control": {"socket": "off"}}))
+    assert result.returncode == 1 and "control.socket is off" in result.stderr
+
+
+def as_nobody(*arguments, groups=()):
+    account = pwd.getpwnam("nobody")
+    return subprocess.run(
+        [*wrapper(), process.binary(), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=groups,
+        cwd="/",
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_who_may(server, tmp_path):
+    probe = as_nobody("version")
+    if probe.returncode != 0:
+        pytest.skip("the binary is out of reach of other users")
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.geteuid() and str(folder) != "/" and not folder.stat().st_mode & 1:
+            folder.chmod(0o755)
+    gid = 54321
+    with Served(server, tmp_path, IDLE, control_group=str(gid)) as served:
+        served.daemon.wait_up()
+        assert os.stat(served.path).st_gid == gid
+        result = as_nobody("pause", "--socket", served.path)
+        assert result.returncode == 1 and f"you may not use {served.path}" in result.stderr, result
+        result = as_nobody("pause", "idle", "--socket", served.path, groups=[gid])
+        assert result.returncode == 0, result
+        # Opened up for numbers, it is not opened up for switches.
+        os.chmod(served.path, 0o666)
+        assert as_nobody("health", "--socket", served.path).returncode == 0
+        result = as_nobody("resume", "--socket", served.path)
+        assert result.returncode == 1 and "commands are for root" in result.stderr, result
+        assert len(status(served)["pauses"]) == 1
+
+
+def test_commands_are_posts_on_the_socket(server, tmp_path):
+    with Served(server, tmp_path, IDLE) as served:
+        served.daemon.wait_up()
+        assert curl(served.url + "/api/v1/pause", "-X", "POST")[0] == 405
+        assert curl(served.url + "/api/v1/pause", path=served.path)[0] == 400
+        code, body = curl(served.url + "/api/v1/pause?name=idle&for=90s", "-X", "POST", path=served.path)
+        assert code == 200 and json.loads(body)["message"].startswith("rule idle is paused for 1min30s, ")
+        code, body = curl(served.url + "/api/v1/pause?for=soon", "-X", "POST", path=served.path)
+        assert code == 400 and "duration" in json.loads(body)["error"]
+        assert not curl(served.url + "/")[1].count("POST")
