@@ -21,16 +21,18 @@ if [ "${SD_BOOT:-}" != inside ]; then
     [ -n "$cgroups" ] || cannot "needs cgroup v2"
     cgroup=$cgroups/pgvigil-tests.$$
     mkdir "$cgroup" 2>/dev/null || cannot "may not make a cgroup"
+    # Whatever is left in there: nspawn's own way is an orderly shutdown, which may take its time.
     finish() {
         tries=0
         while [ -d "$cgroup" ] && [ "$tries" -lt 50 ]; do
+            find "$cgroup" -name cgroup.procs -exec cat {} + 2>/dev/null | xargs -r kill -KILL 2>/dev/null || true
             find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true
             tries=$((tries + 1))
             sleep 0.1
         done
     }
     trap finish EXIT
-    trap 'kill "$child" 2>/dev/null; wait "$child" 2>/dev/null; exit 143' TERM INT HUP
+    trap 'exit 143' TERM INT HUP
     SD_BOOT=inside unshare --mount --propagation private "$0" "$1" "$2" "$3" "$cgroup" &
     child=$!
     rc=0
@@ -65,7 +67,8 @@ UNIT
 rm -f "$result/booted" "$result/status"
 # bpf: without it the IP address lists of units are silently off in there. CAP_SYS_RESOURCE: for OOMScoreAdjust=.
 systemd-nspawn --boot --register=no --keep-unit --quiet --console=pipe --link-journal=no --system-call-filter=bpf \
-    --capability=CAP_SYS_RESOURCE --private-network --machine=pgvigil-tests -D "$root" --bind="$result:/opt/result" --bind-ro="$source:/opt/source" \
+    --capability=CAP_SYS_RESOURCE --private-network --machine=pgvigil-tests -D "$root" \
+    --bind="$result:/opt/result" --bind-ro="$source:/opt/source" \
     systemd.unit=check.service systemd.show_status=no </dev/null >"$result/console" 2>&1 || true
 if [ ! -e "$result/booted" ]; then
     tail -n 20 "$result/console"
