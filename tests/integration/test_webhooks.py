@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -38,6 +39,16 @@ def close(sessions):
 
 def failures(daemon, **fields):
     return daemon.find("notification_failed", **fields)
+
+
+def _can_unshare_mounts():
+    return os.geteuid() == 0 and shutil.which("unshare") and os.system("unshare --mount true 2>/dev/null") == 0
+
+
+def mounted(what, where):
+    """What to run a daemon with that has something else there."""
+    command_line = f'mount --bind {what} $(realpath {where}) && exec "$@"'
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", command_line, "sh"]
 
 
 # ---- receivers
@@ -222,6 +233,34 @@ def test_certificates_are_verified(server, tmp_path):
             assert {one.path for one in good.requests} == {"/trusted"} and not bad.requests
 
 
+@pytest.mark.skipif(not _can_unshare_mounts(), reason="needs root and a mount namespace for certificates of its own")
+@pytest.mark.parametrize("by_hash", [True, False])
+def test_certificates_of_the_system(server, tmp_path, by_hash):
+    """As a folder in which they are found by hash, and as one file."""
+    trusted = tmp_path / "trusted"
+    trusted.mkdir()
+    right, other = certificate(tmp_path, "localhost"), certificate(tmp_path, "other.example")
+    if by_hash:
+        for one in (right, other):
+            name = subprocess.run(["openssl", "x509", "-hash", "-noout", "-in", one[0]], check=True, capture_output=True)
+            shutil.copy(one[0], trusted / (name.stdout.decode().strip() + ".0"))
+    else:
+        with open(trusted / "ca-certificates.crt", "wb") as file:
+            file.write(b"".join(open(one[0], "rb").read() for one in (other, right)))
+    with Receiver(tls=right) as receiver, Receiver(tls=other) as elsewhere:
+        content = content_of(
+            server,
+            oncall={"url": receiver.url(host="localhost"), "format": "json"},
+            elsewhere={"url": elsewhere.url(host="localhost"), "format": "json"},
+        )
+        with Daemon(content, wrap=mounted(trusted, "/etc/ssl/certs")) as daemon:
+            daemon.wait_up()
+            idle(server, 2, "worker")
+            receiver.wait()
+            daemon.wait("notification_failed", output="elsewhere", reason="tls")
+            assert not failures(daemon, output="oncall")
+
+
 def test_redirects_are_not_followed(server):
     with Receiver() as other:
         with Receiver(answers=[(307, {"Location": other.url("/elsewhere")})]) as receiver:
@@ -293,10 +332,6 @@ def test_a_receiver_that_hangs_delays_nothing(server):
             assert dropped["message"] == "cannot notify slow: the output ends and still owed 1 alarm"
 
 
-def _can_unshare_mounts():
-    return os.geteuid() == 0 and shutil.which("unshare") and os.system("unshare --mount true 2>/dev/null") == 0
-
-
 @pytest.mark.skipif(not _can_unshare_mounts(), reason="needs root and a mount namespace for a resolv.conf of its own")
 def test_a_name_server_that_never_answers_delays_nothing(server, tmp_path):
     """libcurl's own resolver would be joined when the attempt is given up."""
@@ -308,9 +343,7 @@ def test_a_name_server_that_never_answers_delays_nothing(server, tmp_path):
         content = content_of(
             server, rules, oncall={"url": "http://hooks.example.invalid/", "format": "json", "timeout": "1s"}
         )
-        wrap = ["unshare", "--mount", "--propagation", "private", "sh", "-c",
-                f'mount --bind {resolv} $(realpath /etc/resolv.conf) && exec "$@"', "sh"]  # fmt: skip
-        with Daemon(content, wrap=wrap) as daemon:
+        with Daemon(content, wrap=mounted(resolv, "/etc/resolv.conf")) as daemon:
             daemon.wait_up()
             alone = min(latency(server, daemon) for _ in range(3))
             idle(server, 2, "worker")

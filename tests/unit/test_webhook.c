@@ -555,7 +555,7 @@ static void out_of_memory_at_the_end(void) {
 
 #define SIM_N_ALARMS 5
 #define SIM_STEPS 400
-#define SIM_SEEDS 100
+#define SIM_SEEDS 50
 
 struct sim {
     uint64_t random;
