@@ -291,7 +291,8 @@ static int compare_run(struct compare *compare) {
         r = compare_pools(compare);
     }
     static int (*const parts[])(struct compare * compare) = {
-        compare_rules, compare_apps, compare_timeouts, compare_limits, compare_watchdogs, compare_collations,
+        compare_rules,  compare_apps,      compare_alarms,     compare_timeouts,
+        compare_limits, compare_watchdogs, compare_collations,
     };
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(parts); i++) {
         r = parts[i](compare);

@@ -54,6 +54,7 @@ void compare_add_count(struct strbuf *sb, int64_t n, const char *what);
 
 int compare_rules(struct compare *compare); // 0 or -ENOMEM, all of them
 int compare_apps(struct compare *compare);
+int compare_alarms(struct compare *compare);
 int compare_timeouts(struct compare *compare); // of the server
 int compare_limits(struct compare *compare);
 int compare_watchdogs(struct compare *compare);

@@ -189,6 +189,17 @@ int compare_rules(struct compare *compare) {
 
 // ---- apps
 
+static struct selector_subject compare_subject(const struct compare *compare, const struct origin *origin) {
+    return (struct selector_subject){
+        .user = origin->key.user,
+        .database = origin->key.database,
+        .application_name = origin->key.application_name,
+        .client = origin->key.client,
+        .target = compare->engine->target,
+        .superuser = origin->key.superuser,
+    };
+}
+
 // Sessions that its match names, whoever claims them; *ret_claims is one of the apps that come first.
 static int compare_named(const struct compare *compare, size_t app, int64_t *ret_n, const char **ret_claims) {
     const struct policy *policy = compare->policy;
@@ -196,14 +207,7 @@ static int compare_named(const struct compare *compare, size_t app, int64_t *ret
     *ret_n = 0;
     *ret_claims = NULL;
     for (const struct origin *origin = compare->snapshot->origins.origins; origin; origin = origin->hh.next) {
-        const struct selector_subject subject = {
-            .user = origin->key.user,
-            .database = origin->key.database,
-            .application_name = origin->key.application_name,
-            .client = origin->key.client,
-            .target = compare->engine->target,
-            .superuser = origin->key.superuser,
-        };
+        const struct selector_subject subject = compare_subject(compare, origin);
         int r = origin->own ? 0 : selector_matches(policy->apps[app].match, &subject);
         if (r < 0) {
             return r;
@@ -241,6 +245,46 @@ int compare_apps(struct compare *compare) {
         }
         r = compare_say(compare, claims ? EVENT_WARNING : EVENT_NOTICE, "covers_nobody",
                         (struct place){"apps", compare->policy->apps[i].name, "match"}, &detail, &hint);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+// ---- alarms
+
+// 1: it measures a session that is there; 0: none; or -ENOMEM.
+static int compare_measures(const struct compare *compare, const struct alarm *alarm) {
+    for (const struct session *session = compare->snapshot->sessions; session; session = session->hh.next) {
+        const struct origin *origin = session->origin;
+        struct selector_subject subject = compare_subject(compare, origin);
+        subject.app = origin->group->key.app >= 0 ? compare->policy->apps[origin->group->key.app].name : NULL;
+        subject.query_matches = session->query_matches;
+        int r = selector_matches(alarm->match, &subject);
+        int ignored = r > 0 ? selector_matches(alarm->ignore, &subject) : 0;
+        if (r < 0 || ignored < 0) {
+            return MIN(r, ignored);
+        }
+        if (r > 0 && !ignored) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int compare_alarms(struct compare *compare) {
+    for (size_t i = 0; i < compare->policy->n_alarms; i++) {
+        CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
+        CLEANUP(strbuf_deinit) struct strbuf hint = STRBUF_EMPTY;
+        const struct alarm *alarm = &compare->policy->alarms[i];
+        int r = alarm->match ? compare_measures(compare, alarm) : 1;
+        if (r == 0) {
+            strbuf_add(&detail, "measures no session that is there now");
+            strbuf_add(&hint, "compare it with what `pgvigil report` shows while its clients are connected");
+            r = compare_say(compare, EVENT_NOTICE, "covers_nobody", (struct place){"alarms", alarm->name, "match"},
+                            &detail, &hint);
+        }
         if (r < 0) {
             return r;
         }

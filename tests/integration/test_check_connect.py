@@ -111,8 +111,11 @@ def test_nobody(server, tmp_path):
     text += "  late: { match: { user: work* } }\n"
     text += "timeouts:\n  idle:\n    state: idle\n    after: 1h\n    match: { user: nobody }\n"
     text += "quotas:\n  q:\n    max: 3\n    match: { app: ghost }\n"
+    text += "alarms:\n  a: { metric: idle, match: { app: worker }, above: { warning: 5 } }\n"
+    text += "  b:\n    metric: idle\n    match: { app: ghost }\n    above: { warning: 5 }\n"
     check = Check(tmp_path, server, text)
-    assert check.paths() == {"apps.ghost.match", "apps.late.match", "timeouts.idle.match", "quotas.q.match"}
+    rules = {"timeouts.idle.match", "quotas.q.match", "alarms.b.match"}
+    assert check.paths() == {"apps.ghost.match", "apps.late.match"} | rules
     for path, user in (("apps.ghost.match", "ghost"), ("timeouts.idle.match", "nobody")):
         found = check.only(path)
         assert found.level == "note" and found.mend and check.at(found) == f"match: {{ user: {user} }}"

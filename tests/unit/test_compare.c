@@ -213,6 +213,15 @@ static void begin(void) {
     CHECK_NOT_NULL(quota);
     quota->match = parse("app=web");
     quota->max = 4;
+    struct alarm *alarm = policy_add_alarm(policy, "there");
+    CHECK_NOT_NULL(alarm);
+    alarm->metric = METRIC_IDLE;
+    alarm->match = parse("app=web");
+    alarm = policy_add_alarm(policy, "elsewhere");
+    CHECK_NOT_NULL(alarm);
+    alarm->metric = METRIC_IDLE;
+    alarm->match = parse("user=web,root");
+    alarm->ignore = parse("user=w*|superuser=true");
     feed(&(struct engine_input){.kind = ENGINE_INPUT_POLICY, .policy = {policy, false}});
 }
 
@@ -295,6 +304,7 @@ static void compares(void) {
     CHECK(remark && remark->level == EVENT_NOTICE);
     CHECK_CONTAINS(remark->detail, "1 of the 4 sessions");
     CHECK(find(&comparison, "covers_nobody", "nobody") && find(&comparison, "covers_nobody", "ghost"));
+    CHECK(find(&comparison, "covers_nobody", "elsewhere") && !find(&comparison, "covers_nobody", "there"));
     remark = find(&comparison, "protected", "never");
     CHECK(remark && strcmp(remark->key, "match") == 0);
     CHECK_NOT_NULL(find(&comparison, "protected", "root"));
