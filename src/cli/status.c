@@ -19,7 +19,7 @@ static const struct option_row status_options[] = {
     {.name = "json",
      .kind = OPTION_FLAG,
      .offset = offsetof(struct status_options, json),
-     .help = "all of it, as JSON: pgvigil-metrics(7) describes it"},
+     .help = "all of it, as pgvigil-metrics(7) describes it"},
 };
 
 // 0: not a terminal.
@@ -62,8 +62,8 @@ static int status_run(const struct command *command, int argc, char **argv) {
 const struct command command_status = {
     .name = "status",
     .summary = "Shows what the running daemon sees and does.",
-    .description = "The servers, who holds their slots, rules and what became of them, raised alarms,\n"
-                   "pauses, the state of the configuration, the last events.\n",
+    .description = "The servers, who holds their slots, rules and what became of them, alarms that\n"
+                   "are raised, pauses, the state of the configuration, the last events.\n",
     .options = status_options,
     .n_options = ARRAY_SIZE(status_options),
     .fn = status_run,
