@@ -42,6 +42,7 @@ static void app_on_pauses(void *userdata, usec_t now) {
 int app_open_pauses(struct app_state *app) {
     app->pauses = pauses_new(app->context.loop, app->context.sinks, app_on_pauses, app);
     app->context.pauses = app->pauses;
+    service_set_pauses(app->service, app->pauses);
     return app->pauses ? app_place_pauses(app) : -ENOMEM;
 }
 

@@ -82,6 +82,9 @@ void headline_render(const struct headline *headline, struct strbuf *sb) {
     if (headline->is_observing) {
         strbuf_add(sb, ", observing");
     }
+    if (headline->is_paused || headline->is_partly_paused) {
+        strbuf_add(sb, headline->is_paused ? ", paused" : ", partly paused");
+    }
     if (headline->n_ended > 0 || !headline->is_observing) {
         strbuf_addf(sb, ", %" PRIu32 " ended in the last hour", headline->n_ended);
     }

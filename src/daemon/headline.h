@@ -36,6 +36,8 @@ struct headline {
     size_t n_targets;
     bool is_observing;
     bool is_refused; // the last reload
+    bool is_paused;  // all of it
+    bool is_partly_paused;
     uint32_t n_ended;
 };
 void headline_render(const struct headline *headline, struct strbuf *sb);

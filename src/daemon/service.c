@@ -10,6 +10,7 @@ struct service {
     struct sinks_tap *tap;
     struct target *const *targets;
     size_t n_targets;
+    const struct pauses *pauses;
     bool is_observing;
     bool is_refused; // the last reload
     struct recent ended;
@@ -42,6 +43,15 @@ static bool service_is_alive(void *userdata, usec_t now) {
     return true;
 }
 
+static bool service_is_paused(const struct service *service, bool whole) {
+    for (size_t i = 0; service->pauses && i < service->pauses->n_items; i++) {
+        if ((service->pauses->items[i].scope == PAUSE_ALL) == whole) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void service_describe(void *userdata, usec_t now, struct strbuf *sb) {
     struct service *service = userdata;
     CLEANUP(freep) struct headline_target *targets = calloc(service->n_targets + 1, sizeof(*targets));
@@ -60,6 +70,8 @@ static void service_describe(void *userdata, usec_t now, struct strbuf *sb) {
         .n_targets = service->n_targets,
         .is_observing = service->is_observing,
         .is_refused = service->is_refused,
+        .is_paused = service_is_paused(service, true),
+        .is_partly_paused = service_is_paused(service, false),
         .n_ended = recent_count(&service->ended, now),
     };
     headline_render(&headline, sb);
@@ -95,6 +107,10 @@ void service_set_targets(struct service *service, struct target *const *targets,
     service->targets = targets;
     service->n_targets = n_targets;
     service->is_observing = observing;
+}
+
+void service_set_pauses(struct service *service, const struct pauses *pauses) {
+    service->pauses = pauses;
 }
 
 void service_start(struct service *service, usec_t now) {

@@ -8,6 +8,7 @@
 #include "daemon/loop.h"
 #include "daemon/sinks.h"
 #include "daemon/target.h"
+#include "pause.h"
 #include "util/cleanup.h"
 
 struct service;
@@ -18,6 +19,7 @@ DEFINE_CLEANUP(struct service *, service_free)
 
 // Whom it watches from now on; borrowed until the next call. `observing`: the master switch is off.
 void service_set_targets(struct service *service, struct target *const *targets, size_t n_targets, bool observing);
+void service_set_pauses(struct service *service, const struct pauses *pauses); // borrowed; NULL: none
 void service_start(struct service *service, usec_t now);
 // A target has news.
 void service_check(struct service *service, usec_t now);

@@ -47,6 +47,10 @@ static void tells_what_to_know(void) {
     check_line(targets, 1, &(struct headline){.is_observing = true}, "1 target, 61 %, observing");
     check_line(targets, 1, &(struct headline){.is_observing = true, .n_ended = 1},
                "1 target, 61 %, observing, 1 ended in the last hour");
+    check_line(targets, 1, &(struct headline){.is_paused = true, .is_partly_paused = true},
+               "1 target, 61 %, paused, 0 ended in the last hour");
+    check_line(targets, 1, &(struct headline){.is_partly_paused = true},
+               "1 target, 61 %, partly paused, 0 ended in the last hour");
     check_line(targets, 1, &(struct headline){.is_refused = true, .is_observing = true},
                "1 target, 61 %, observing; the last reload was refused, and nothing has changed");
 }

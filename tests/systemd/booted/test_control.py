@@ -8,7 +8,10 @@ import urllib.request
 import host
 import pytest
 from conftest import configuration
+from pgvtest.clients import Session
+from pgvtest.process import wait_until
 
+RULE = {"idle": {"state": "idle", "after": "1s", "match": {"user": "worker"}}}
 SOCKET = "/run/pgvigil/control.sock"
 
 
@@ -48,3 +51,35 @@ def test_metrics_are_served_on_loopback(service, server):
     host.systemctl("start", "pgvigil")
     with urllib.request.urlopen("http://127.0.0.1:9432/metrics", timeout=5) as answer:
         assert 'pgvigil_target_up{target="db"} 1' in answer.read().decode()
+
+
+def test_a_pause_outlives_a_restart(service, server):
+    service.configure(configuration(server, RULE))
+    host.systemctl("start", "pgvigil")
+    journal = host.Journal()
+    as_user("alice", "pgvigil", "pause", "--for", "10min")
+    as_user("mallory", "pgvigil", "resume", "--socket", SOCKET, status=1)
+    wait_until(lambda: journal.find("PGVIGIL_EVENT=paused"), 10, "told")
+    host.systemctl("restart", "pgvigil")
+    wait_until(lambda: ", paused, " in host.show("StatusText"), 10, lambda: host.show("StatusText"))
+    leak = Session(server, "worker", query="SELECT 1")
+    wait_until(lambda: journal.find("PGVIGIL_EVENT=held_back", "PGVIGIL_REASON=paused"), 10, "held back")
+    assert leak.alive()
+    assert "paused" in as_user("alice", "pgvigil", "status")
+    leak.run("SELECT 1")
+    as_user("alice", "pgvigil", "resume")
+    leak.wait_dead()
+    wait_until(lambda: "paused" not in host.show("StatusText"), 10, lambda: host.show("StatusText"))
+
+
+def test_reload_over_the_socket(service, server):
+    host.systemctl("start", "pgvigil")
+    pid = host.main_pid()
+    service.configure(configuration(server, RULE))
+    as_user("alice", "pgvigil", "reload")
+    service.configure("enforce: maybe\n")
+    # The socket's path comes from the file, so it has to be named now.
+    said = as_user("alice", "pgvigil", "reload", "--socket", SOCKET, status=1)
+    assert f"{host.CONFIG}:1:10" in said
+    wait_until(lambda: "the last reload was refused" in host.show("StatusText"), 10, lambda: host.show("StatusText"))
+    assert host.is_active() and host.main_pid() == pid
