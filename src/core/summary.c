@@ -60,17 +60,26 @@ void summary_rule_set_counts(struct summary_rule *rule, const struct rule_counts
     memcpy(rule->n_held, counts->n_held, sizeof(rule->n_held));
 }
 
-// Names are interned and labels belong to groups: equal ones have equal pointers. The order only has to be the same for
-// the same content, so ties are broken by the text.
+// Names are interned and labels belong to groups: equal ones have equal pointers, which is looked at first. The order
+// only has to be the same for the same content, so ties are broken by the text.
+static int summary_compare_text(const char *a, const char *b) {
+    return a == b ? 0 : strcmp(a, b);
+}
+
 static int summary_compare_names(const struct session *a, const struct session *b) {
     const struct origin *oa = a->origin, *ob = b->origin;
-    int c = strcmp(oa->group->label, ob->group->label);
 
-    // An app's name may look like a quoted application name.
-    c = c ? c : (oa->group->key.app >= 0) - (ob->group->key.app >= 0);
-    c = c ? c : strcmp(oa->key.user, ob->key.user);
-    c = c ? c : strcmp(oa->key.database, ob->key.database);
-    return c ? c : (int)a->state - (int)b->state;
+    if (oa != ob) {
+        int c = summary_compare_text(oa->group->label, ob->group->label);
+        // An app's name may look like a quoted application name.
+        c = c ? c : (oa->group->key.app >= 0) - (ob->group->key.app >= 0);
+        c = c ? c : summary_compare_text(oa->key.user, ob->key.user);
+        c = c ? c : summary_compare_text(oa->key.database, ob->key.database);
+        if (c) {
+            return c;
+        }
+    }
+    return (int)a->state - (int)b->state;
 }
 
 static int summary_compare_sessions(const void *pa, const void *pb) {

@@ -179,39 +179,62 @@ static bool metrics_take_place(struct metrics_places *places, const struct summa
     return true;
 }
 
-static void metrics_connections(const struct view *view, struct sample_set *set) {
+static void metrics_add_connections(struct sample_set *set, const struct view_target *target,
+                                    const struct summary_group *group) {
+    const struct sample_label labels[] = {
+        {"target", target->name},
+        {"app", group->app},
+        {"user", group->user},
+        {"database", group->database},
+        {"state", session_state_to_string(group->state)},
+    };
+    sample_add(set, labels, ARRAY_SIZE(labels), group->n_sessions);
+}
+
+static void metrics_add_oldest(struct sample_set *set, const struct view_target *target,
+                               const struct summary_group *group) {
+    const struct sample_label labels[] = {
+        {"target", target->name},
+        {"app", group->app},
+        {"state", session_state_to_string(group->state)},
+    };
+    sample_add(set, labels, ARRAY_SIZE(labels), (int64_t)group->longest);
+}
+
+// Adds the groups of all targets, and for each state what is beyond them.
+static void metrics_groups(const struct view *view, struct sample_set *set,
+                           void (*add)(struct sample_set *set, const struct view_target *target,
+                                       const struct summary_group *group)) {
     for (size_t i = 0; i < view->n_targets; i++) {
         const struct summary *summary = metrics_summary(&view->targets[i]);
+        struct summary_group others[N_SESSION_STATES_] = {0};
         struct metrics_places places = {0};
         for (size_t j = 0; summary && j < summary->n_groups; j++) {
             const struct summary_group *group = &summary->groups[j];
-            bool fits = metrics_take_place(&places, group);
-            const struct sample_label labels[] = {
-                {"target", view->targets[i].name},
-                {"app", fits ? group->app : METRICS_OTHER},
-                {"user", fits ? group->user : METRICS_OTHER},
-                {"database", fits ? group->database : METRICS_OTHER},
-                {"state", session_state_to_string(group->state)},
-            };
-            sample_add(set, labels, ARRAY_SIZE(labels), group->n_sessions);
+            struct summary_group *other = &others[group->state];
+            if (metrics_take_place(&places, group)) {
+                add(set, &view->targets[i], group);
+            } else {
+                other->n_sessions += group->n_sessions;
+                other->longest = MAX(other->longest, group->longest);
+            }
+        }
+        for (unsigned state = 0; state < N_SESSION_STATES; state++) {
+            if (others[state].n_sessions > 0) {
+                others[state].app = others[state].user = others[state].database = METRICS_OTHER;
+                others[state].state = (enum session_state)state;
+                add(set, &view->targets[i], &others[state]);
+            }
         }
     }
 }
 
+static void metrics_connections(const struct view *view, struct sample_set *set) {
+    metrics_groups(view, set, metrics_add_connections);
+}
+
 static void metrics_oldest(const struct view *view, struct sample_set *set) {
-    for (size_t i = 0; i < view->n_targets; i++) {
-        const struct summary *summary = metrics_summary(&view->targets[i]);
-        struct metrics_places places = {0};
-        for (size_t j = 0; summary && j < summary->n_groups; j++) {
-            const struct summary_group *group = &summary->groups[j];
-            const struct sample_label labels[] = {
-                {"target", view->targets[i].name},
-                {"app", metrics_take_place(&places, group) ? group->app : METRICS_OTHER},
-                {"state", session_state_to_string(group->state)},
-            };
-            sample_add(set, labels, ARRAY_SIZE(labels), (int64_t)group->longest);
-        }
-    }
+    metrics_groups(view, set, metrics_add_oldest);
 }
 
 static void metrics_rule_matches(const struct view *view, struct sample_set *set) {

@@ -22,8 +22,24 @@ void sample_set_clear(struct sample_set *set) {
     set->failed = false;
 }
 
+// Length of what needs no second look, at s: most names, all of it.
+static size_t sample_plain_len(const char *s, size_t n) {
+    size_t len = 0;
+    while (len < n && s[len] >= ' ' && s[len] < 0x7f && s[len] != '"' && s[len] != '\\') {
+        len++;
+    }
+    return len;
+}
+
 static void sample_add_value(struct strbuf *sb, const char *value) {
     for (size_t n = strlen(value); n > 0;) {
+        size_t plain = sample_plain_len(value, n);
+        strbuf_add_bytes(sb, value, plain);
+        value += plain;
+        n -= plain;
+        if (n == 0) {
+            break;
+        }
         unsigned code = 0;
         size_t len = utf8_decode(value, n, &code);
         if (code == '\\' || code == '"') {

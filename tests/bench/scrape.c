@@ -22,7 +22,7 @@
 #define SERVER_START INT64_C(800000000000000)
 // Scrapes come every 15 s or so, steps at each poll. A scrape sorts all sessions by four names, and writes up to a
 // thousand of them.
-#define MAX_STEPS 15
+#define MAX_STEPS 10
 
 static char names[N_SESSIONS][32];
 static struct session_row rows[N_SESSIONS];
