@@ -7,6 +7,7 @@
 struct check_options {
     struct source_options source;
     bool connect;
+    bool json;
     bool print;
 };
 
@@ -17,6 +18,10 @@ static const struct option_row check_options[] = {
      .kind = OPTION_FLAG,
      .offset = offsetof(struct check_options, connect),
      .help = "compare it with the live servers as well"},
+    {.name = "json",
+     .kind = OPTION_FLAG,
+     .offset = offsetof(struct check_options, json),
+     .help = "with --connect: the findings as JSON"},
     {.name = "print",
      .kind = OPTION_FLAG,
      .offset = offsetof(struct check_options, print),
@@ -40,6 +45,9 @@ static int check_run(const struct command *command, int argc, char **argv) {
     if (options.connect && options.print) {
         return cli_usage_error(command, "%s: options '--connect' and '--print' exclude each other", command->name);
     }
+    if (options.json && !options.connect) {
+        return cli_usage_error(command, "%s: option '--json' goes with '--connect'", command->name);
+    }
     status = cli_load(command, &options.source, false, &diags, &settings);
     if (status != EXIT_DONE) {
         return status;
@@ -52,7 +60,7 @@ static int check_run(const struct command *command, int argc, char **argv) {
         return cli_write(&text);
     }
     if (options.connect) {
-        return check_connect(settings);
+        return check_connect(settings, options.json);
     }
     escape_text(&text, settings->file ? settings->file : "PGVIGIL_CONNINFO");
     strbuf_add(&text, ": ok");

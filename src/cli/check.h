@@ -50,5 +50,16 @@ void check_findings_finish(struct check_findings *findings, size_t n_targets);
 int check_text(const struct check_findings *findings, const struct check_target *targets, size_t n_targets,
                const struct policy *policy, bool colour, struct strbuf *sb) MUST_CHECK;
 
+// One object and a newline, ASCII only:
+// {"findings": [{"level", "reason", "file", "line", "column", "path", "target", "detail", "hint"}],
+//  "targets": [{"target", "version_num", "used", "usable",
+//    "rules": [{"name", "kind", "action", "covers", "protected", "over", "would_end"}],
+//    "apps": [{"app", "pool", "sessions"}], "pools"}]}
+// "file" and "line" are null where no file says it; "target" where a finding is of all. 0 or -ENOMEM.
+int check_json(const struct check_findings *findings, const struct check_target *targets, size_t n_targets,
+               const struct policy *policy, struct strbuf *sb) MUST_CHECK;
+
+const char *check_word(enum event_level level); // "error", "warning", "note"
+
 // Runs it: tells everything and returns the exit status.
-int check_connect(const struct settings *settings);
+int check_connect(const struct settings *settings, bool as_json);

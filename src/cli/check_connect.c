@@ -13,6 +13,7 @@
 struct check {
     const struct settings *settings;
     struct check_findings findings;
+    bool as_json;
 };
 
 // Told by rules instead, each for the sessions that it would hit.
@@ -96,19 +97,24 @@ static int check_tell(struct check *check, const struct oneshot_result *result) 
         }
     }
     check_findings_finish(&check->findings, n_targets);
-    if (check->findings.failed ||
-        check_text(&check->findings, targets, n_targets, check->settings->config->policy, cli_colour(), &text) < 0) {
+    int r = check->findings.failed ? -ENOMEM : 0;
+    if (r == 0 && check->as_json) {
+        r = check_json(&check->findings, targets, n_targets, check->settings->config->policy, &text);
+    } else if (r == 0) {
+        r = check_text(&check->findings, targets, n_targets, check->settings->config->policy, cli_colour(), &text);
+        check_add_verdict(check, &text);
+    }
+    if (r < 0) {
         return cli_out_of_memory();
     }
-    check_add_verdict(check, &text);
     int status = cli_write(&text);
     return status == EXIT_DONE && check->findings.n_items > 0 ? EXIT_FAILED : status;
 }
 
-int check_connect(const struct settings *settings) {
+int check_connect(const struct settings *settings, bool as_json) {
     CLEANUP(oneshot_freep) struct oneshot *oneshot = NULL;
     CLEANUP(oneshot_result_deinit) struct oneshot_result result = {0};
-    struct check check = {.settings = settings};
+    struct check check = {.settings = settings, .as_json = as_json};
     const struct oneshot_options options = {
         .settings = settings,
         .policy = settings->config->policy,

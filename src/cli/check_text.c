@@ -118,7 +118,7 @@ void check_findings_finish(struct check_findings *findings, size_t n_targets) {
 
 // ---- for people
 
-static const char *check_word(enum event_level level) {
+const char *check_word(enum event_level level) {
     return level <= EVENT_ERROR ? "error" : level == EVENT_WARNING ? "warning" : "note";
 }
 

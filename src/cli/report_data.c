@@ -1,74 +1,33 @@
 // SPDX-License-Identifier: PostgreSQL
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_make.h"
 #include "report.h"
 #include "util/cleanup.h"
 #include "util/escape.h"
-
-#define JSON_DIGITS 15 // what a double holds: seconds to the millisecond, without 7.9809999999999999
-
-// ---- JSON. Values are made and handed over at once; jansson takes NULL (no memory) and a NULL object for a failure,
-// so that each helper only has to pass its result on.
-
-static void json_unrefp(json_t **value) {
-    json_decref(*value);
-}
-
-static int json_put(json_t *object, const char *key, json_t *value) {
-    return json_object_set_new(object, key, value) < 0 ? -ENOMEM : 0;
-}
-
-static json_t *json_text(const char *raw) {
-    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
-
-    escape_to_utf8(&text, raw);
-    return strbuf_error(&text) < 0 ? NULL : json_string(strbuf_str(&text));
-}
-
-static json_t *json_seconds(usec_t age) {
-    return age == USEC_INFINITY ? json_null() : json_real((double)(age / USEC_PER_MSEC) / 1000.0);
-}
 
 static json_t *json_time(int64_t server_time) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
 
     report_add_time(&text, server_time, true);
-    return strbuf_error(&text) < 0 ? NULL : json_string(strbuf_str(&text));
+    return json_from_strbuf(&text);
 }
 
 static json_t *json_version(int version_num) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
 
     report_add_version(&text, version_num);
-    return strbuf_error(&text) < 0 ? NULL : json_string(strbuf_str(&text));
+    return json_from_strbuf(&text);
 }
 
 static json_t *json_address(const struct address *address) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
 
     address_render(&text, address);
-    return strbuf_error(&text) < 0 ? NULL : json_string(strbuf_str(&text));
-}
-
-struct json_member {
-    const char *key;
-    json_t *value; // a new reference
-};
-
-// Puts all members or fails; takes every value over either way.
-static int json_put_all(json_t *object, const struct json_member *members, size_t n) {
-    int r = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        if (json_put(object, members[i].key, members[i].value) < 0) {
-            r = -ENOMEM;
-        }
-    }
-    return r;
+    return json_from_strbuf(&text);
 }
 
 static int json_put_line(json_t *array, const struct report_line *line, enum report_key key, int64_t pool) {
@@ -116,7 +75,6 @@ static int json_put_groups(json_t *object, const struct summary *summary) {
 
     for (size_t i = 0; r == 0 && i < summary->n_groups; i++) {
         const struct summary_group *group = &summary->groups[i];
-        json_t *item = json_object();
         const struct json_member members[] = {
             {"app", json_text(group->app)},
             {"is_app", json_boolean(group->is_app)},
@@ -126,8 +84,7 @@ static int json_put_groups(json_t *object, const struct summary *summary) {
             {"sessions", json_integer(group->n_sessions)},
             {"longest_seconds", json_seconds(group->longest)},
         };
-        r = json_put_all(item, members, ARRAY_SIZE(members));
-        r = json_array_append_new(array, item) < 0 ? -ENOMEM : r;
+        r = json_append_all(array, members, ARRAY_SIZE(members));
     }
     return json_put(object, "groups", array) < 0 ? -ENOMEM : r;
 }
@@ -142,7 +99,6 @@ static int json_put_sessions(json_t *object, const char *name, const struct summ
         if (row->id.id == facts->own_pid) {
             continue;
         }
-        json_t *item = json_object();
         const struct json_member members[] = {
             {"pid", json_integer(row->id.id)},
             {"backend_start", json_time(row->id.since)},
@@ -154,8 +110,7 @@ static int json_put_sessions(json_t *object, const char *name, const struct summ
             {"age_seconds", json_seconds(sessions[i].age)},
             {"application_name", json_text(row->application_name)},
         };
-        r = json_put_all(item, members, ARRAY_SIZE(members));
-        r = json_array_append_new(array, item) < 0 ? -ENOMEM : r;
+        r = json_append_all(array, members, ARRAY_SIZE(members));
     }
     return json_put(object, name, array) < 0 ? -ENOMEM : r;
 }
@@ -173,16 +128,14 @@ static int json_put_alarms(json_t *object, const struct report_target *target) {
         const struct summary_alarm *alarm = &summary->alarms[i];
         enum metric metric;
         bool measures = report_alarm_metric(target->policy, alarm->name, &metric) && alarm->value != EVENT_NUMBER_NONE;
-        json_t *item = json_object();
         const struct json_member members[] = {
             {"name", json_text(alarm->name)},
-            {"group", alarm->group ? json_text(alarm->group) : json_null()},
+            {"group", json_text_or_null(alarm->group)},
             {"severity", json_text(severity_to_string(alarm->severity))},
             {"value", measures ? json_integer(alarm->value) : json_null()},
             {"unit", measures ? json_string(units[metric_unit(metric)]) : json_null()},
         };
-        r = json_put_all(item, members, ARRAY_SIZE(members));
-        r = json_array_append_new(array, item) < 0 ? -ENOMEM : r;
+        r = json_append_all(array, members, ARRAY_SIZE(members));
     }
     return json_put(object, "alarms", array) < 0 ? -ENOMEM : r;
 }
@@ -193,15 +146,13 @@ static int json_put_findings(json_t *object, const struct report_target *target)
 
     for (size_t i = 0; r == 0 && i < target->n_findings; i++) {
         const struct event *finding = &target->findings[i];
-        json_t *item = json_object();
         const struct json_member members[] = {
             {"level", json_string(event_level_to_string(finding->level))},
             {"reason", json_text(finding->reason)},
             {"detail", json_text(finding->detail)},
-            {"hint", finding->hint ? json_text(finding->hint) : json_null()},
+            {"hint", json_text_or_null(finding->hint)},
         };
-        r = json_put_all(item, members, ARRAY_SIZE(members));
-        r = json_array_append_new(array, item) < 0 ? -ENOMEM : r;
+        r = json_append_all(array, members, ARRAY_SIZE(members));
     }
     return json_put(object, "findings", array) < 0 ? -ENOMEM : r;
 }
@@ -228,7 +179,6 @@ static int json_put_rules(json_t *object, const struct summary *summary) {
 
     for (size_t i = 0; r == 0 && i < summary->n_rules; i++) {
         const struct summary_rule *rule = &summary->rules[i];
-        json_t *item = json_object();
         const struct json_member members[] = {
             {"name", json_text(rule->name)},
             {"kind", json_string(rule->is_quota ? "quota" : "timeout")},
@@ -237,8 +187,7 @@ static int json_put_rules(json_t *object, const struct summary *summary) {
             {"matches", json_integer(rule->n_matches)},
             {"held_back", json_held(rule)},
         };
-        r = json_put_all(item, members, ARRAY_SIZE(members));
-        r = json_array_append_new(array, item) < 0 ? -ENOMEM : r;
+        r = json_append_all(array, members, ARRAY_SIZE(members));
     }
     return json_put(object, "rules", array) < 0 ? -ENOMEM : r;
 }
@@ -318,16 +267,7 @@ int report_json(const struct report_target *targets, size_t n_targets, bool comp
     if (r < 0) {
         return r;
     }
-    // ASCII: no client can put a control sequence of the C1 range or a bidirectional override on somebody's terminal.
-    const size_t flags =
-        JSON_ENSURE_ASCII | JSON_REAL_PRECISION(JSON_DIGITS) | (compact ? JSON_COMPACT : JSON_INDENT(2));
-    CLEANUP(freep) char *text = json_dumps(root, flags);
-    if (!text) {
-        return -ENOMEM;
-    }
-    strbuf_add(sb, text);
-    strbuf_add_char(sb, '\n');
-    return strbuf_error(sb);
+    return json_write(root, compact, sb);
 }
 
 // ---- CSV

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: PostgreSQL
 """check --connect: what a file and a live server do not agree about, each with its line and what mends it."""
 
+import json
 import re
 import time
 from collections import namedtuple
@@ -370,6 +371,22 @@ def test_of_a_bad_file_no_server_is_asked(server, tmp_path):
 def test_without_a_file(server):
     done = command("check", "--connect", "--conninfo", server.conninfo())
     assert done.returncode == FAILED and "reserved slots" in done.stdout and server.conninfo() not in done.stdout
+
+
+def test_json(server, tmp_path):
+    idle(server, 2, "worker")
+    text = "apps:\n  worker: { match: { user: worker }, pool: 90 }\n"
+    text += "timeouts:\n  it: { state: idle, after: 1h, match: { user: nobody } }\n"
+    check = Check(tmp_path, server, text)
+    done = command("check", "-c", check.path, "--connect", "--json")
+    assert done.returncode == FAILED and not done.stderr
+    content = json.loads(done.stdout)
+    told = [(one["line"], one["level"], one["path"], one["hint"]) for one in content["findings"]]
+    assert told == [(one.line, one.level, one.path, one.mend) for one in check.findings]
+    target = content["targets"][0]
+    assert target["pools"] == 90 and target["apps"] == [{"app": "worker", "pool": 90, "sessions": 2}]
+    assert target["rules"][0]["covers"] == 0 and target["usable"] == 47
+    assert command("check", "-c", check.path, "--json").returncode == 2
 
 
 def test_leaves_nothing_behind(server, tmp_path):

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
 #include <errno.h>
+#include <jansson.h>
 #include <string.h>
 
 #include "../../src/cli/check.h"
@@ -85,6 +86,41 @@ static void sorts_and_folds(void) {
     unload();
 }
 
+static void json_has_its_shape(void) {
+    CLEANUP(strbuf_deinit) struct strbuf sb = STRBUF_EMPTY;
+    CLEANUP(check_findings_deinit) struct check_findings findings = {0};
+    struct compare_rule rule = {.name = "idle", .n_covered = 3, .n_ends = 2};
+    struct compare_app app = {.name = "web", .pool = -1, .n_sessions = 1};
+    const struct comparison comparison = {.rules = &rule, .n_rules = 1, .apps = &app, .n_apps = 1};
+    const struct summary summary = {.used = 4, .usable = 7};
+    const struct check_target target = {"a", &summary, &comparison};
+    const char *level, *path, *detail, *kind;
+    int line, ends, used;
+    json_t *hint, *pool;
+
+    load();
+    add(&findings, "a", "server_timeout", "timeouts", "idle", "after");
+    add(&findings, "b", "unanswered", NULL, NULL, NULL);
+    check_findings_finish(&findings, 1);
+    CHECK_EQ(check_json(&findings, &target, 1, config->policy, &sb), 0);
+    json_t *root = json_loads(strbuf_str(&sb), 0, NULL);
+    CHECK_NOT_NULL(root);
+    CHECK_EQ(json_unpack(root, "{s:[{s:o},{s:s,s:s,s:i,s:s}], s:[{s:i, s:[{s:s,s:i}], s:[{s:o}]}]}", "findings", "hint",
+                         &hint, "level", &level, "path", &path, "line", &line, "detail", &detail, "targets", "used",
+                         &used, "rules", "kind", &kind, "would_end", &ends, "apps", "pool", &pool),
+             0);
+    CHECK_STR(level, "note");
+    CHECK_STR(path, "timeouts.idle.after");
+    CHECK_STR(detail, "odd \033[1m");
+    CHECK_STR(kind, "timeout");
+    CHECK(json_is_null(hint) && json_is_null(pool));
+    CHECK_EQ(line, 11);
+    CHECK_EQ(ends, 2);
+    CHECK_EQ(used, 4);
+    json_decref(root);
+    unload();
+}
+
 static int render_once(void *userdata) {
     CLEANUP(strbuf_deinit) struct strbuf sb = STRBUF_EMPTY;
     CLEANUP(check_findings_deinit) struct check_findings findings = {0};
@@ -98,6 +134,7 @@ static int render_once(void *userdata) {
     add(&findings, "a", "covers_nobody", "apps", "web", "match");
     check_findings_finish(&findings, 1);
     int r = check_text(&findings, &target, 1, config->policy, true, &sb);
+    r = r < 0 ? r : check_json(&findings, &target, 1, config->policy, &sb);
     return findings.failed ? -ENOMEM : r;
 }
 
@@ -107,4 +144,5 @@ static void survives_oom(void) {
     unload();
 }
 
-CHECK_MAIN({"finds_the_place", finds_the_place}, {"sorts_and_folds", sorts_and_folds}, {"survives_oom", survives_oom})
+CHECK_MAIN({"finds_the_place", finds_the_place}, {"sorts_and_folds", sorts_and_folds},
+           {"json_has_its_shape", json_has_its_shape}, {"survives_oom", survives_oom})
