@@ -236,6 +236,32 @@ def test_a_fixed_user_and_peer_authentication(service, server):
         host.run("systemd-sysusers")
 
 
+def test_an_encrypted_credential(service, server):
+    """As the manual says for those who do not want the password on the disk."""
+    os.makedirs("/etc/credstore.encrypted", exist_ok=True)
+    encrypted = "/etc/credstore.encrypted/pgvigil.password"
+    try:
+        host.run("systemd-creds", "encrypt", "--with-key=host", host.CREDENTIAL, encrypted)
+        os.unlink(host.CREDENTIAL)
+        host.drop_in("[Service]\nLoadCredential=\nLoadCredentialEncrypted=pgvigil.password\n")
+        host.systemctl("start", "pgvigil")
+        assert server.own_pid(), host.recent()
+    finally:
+        host.run("rm", "-f", encrypted)
+
+
+def test_the_network_can_be_closed(service, server):
+    """By the drop-in of the manual; and that it closes anything at all."""
+    host.drop_in("[Service]\nIPAddressDeny=any\nIPAddressAllow=localhost 10.20.0.0/16\n")
+    host.systemctl("start", "pgvigil")
+    assert server.own_pid(), host.recent()
+    # While it runs, its connection would be cut off and the server not hear of its end.
+    host.systemctl("stop", "pgvigil")
+    host.drop_in("[Service]\nIPAddressDeny=any\n")
+    host.systemctl("start", "pgvigil")
+    assert status_text().startswith("1 target, down"), host.recent()
+
+
 def test_goes_on_when_journald_is_restarted(service, server):
     service.configure(configuration(server, RULE))
     host.systemctl("start", "pgvigil")
