@@ -243,7 +243,7 @@ def test_an_encrypted_credential(service, server):
     try:
         host.run("systemd-creds", "encrypt", "--with-key=host", host.CREDENTIAL, encrypted)
         os.unlink(host.CREDENTIAL)
-        host.drop_in("[Service]\nLoadCredential=\nLoadCredentialEncrypted=pgvigil.password\n")
+        host.drop_in("[Service]\nLoadCredentialEncrypted=pgvigil.password\n")
         host.systemctl("start", "pgvigil")
         assert server.own_pid(), host.recent()
     finally:
