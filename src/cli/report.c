@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "commands.h"
+#include "remote.h"
 #include "util/escape.h"
 
 #define REPORT_WATCH_MIN (100 * USEC_PER_MSEC) // a look costs the server time
@@ -19,6 +21,7 @@ struct report_options {
     const char *target;
     unsigned format; // enum report_format
     usec_t watch;    // USEC_INFINITY: one look
+    bool direct;
 };
 
 static const struct option_row report_options[] = {
@@ -41,6 +44,10 @@ static const struct option_row report_options[] = {
      .argument = "2s",
      .implied = "2s",
      .help = "again and again, over one held connection"},
+    {.name = "direct",
+     .kind = OPTION_FLAG,
+     .offset = offsetof(struct report_options, direct),
+     .help = "ask the servers, though a daemon runs"},
 };
 
 struct report {
@@ -197,6 +204,43 @@ static int report_rounds(struct report *report, struct oneshot *oneshot) {
     return all_ok ? EXIT_DONE : EXIT_FAILED;
 }
 
+// ---- over the daemon's connections
+
+#define REPORT_TIMEOUT (10 * USEC_PER_SEC)
+
+// One look. EXIT_DONE or EXIT_FAILED: told; EXIT_USAGE: the daemon cannot tell, so that the servers are to be asked.
+static int report_remote_round(struct report *report) {
+    CLEANUP(client_answer_deinit) struct client_answer answer = {0};
+    CLEANUP(remote_result_deinit) struct remote_result remote = {0};
+
+    if (remote_call(report->settings, "GET", "/api/v1/status?poll=now", NULL, REPORT_TIMEOUT, &answer) < 0 ||
+        answer.status != 200) {
+        return EXIT_USAGE;
+    }
+    json_t *document = json_loadb(strbuf_str(&answer.body), answer.body.len, 0, NULL);
+    if (remote_read(report->settings, report->options->target, document, &remote) < 0) {
+        return EXIT_USAGE;
+    }
+    int status = report_tell(report, &remote.result);
+    return status == EXIT_DONE && !report_all_ok(&remote.result) ? EXIT_FAILED : status;
+}
+
+// As report_remote_round(). A signal ends it as it ends any program.
+static int report_remote(struct report *report) {
+    bool watching = report->options->watch != USEC_INFINITY;
+    int status = report_remote_round(report);
+
+    while (watching && status != EXIT_USAGE) {
+        const struct timespec wait = {.tv_sec = (time_t)(report->options->watch / USEC_PER_SEC),
+                                      .tv_nsec = (long)(report->options->watch % USEC_PER_SEC) * 1000};
+        if (nanosleep(&wait, NULL) < 0) {
+            break;
+        }
+        status = report_remote_round(report);
+    }
+    return status;
+}
+
 static int report_run(const struct command *command, int argc, char **argv) {
     CLEANUP(diag_list_deinit) struct diag_list diags = {0};
     CLEANUP(settings_freep) struct settings *settings = NULL;
@@ -221,6 +265,12 @@ static int report_run(const struct command *command, int argc, char **argv) {
     if (report_find_addresses(&report) < 0) {
         return cli_out_of_memory();
     }
+    if (remote_find(settings, options.direct, options.source.conninfo)) {
+        status = report_remote(&report);
+        if (status != EXIT_USAGE) {
+            return status;
+        }
+    }
     const struct oneshot_options oneshot_options = {
         .settings = settings,
         .target = options.target,
@@ -239,12 +289,13 @@ const struct command command_report = {
     .name = "report",
     .summary = "Shows who holds the connection slots of each server.",
     .description = "table: alarms that are raised, counts by app, user, database and state, what the\n"
-                   "file's rules would do (report only observes), the sessions that are idle longest\n"
-                   "and the longest transactions. json: one object, {\"targets\": [...]}, with the\n"
-                   "findings of the self-check; with --watch one line for each look. csv: one record\n"
-                   "for each group of equal app, user, database and state; text like a spreadsheet's\n"
-                   "formula gets a ' in front. A server that does not answer is told on standard\n"
-                   "error: exit status 1.\n",
+                   "file's rules would do, the sessions that are idle longest and the longest\n"
+                   "transactions. json: one object, {\"targets\": [...]}, with the findings of the\n"
+                   "self-check; with --watch one line for each look. csv: one record for each group\n"
+                   "of equal app, user, database and state; text like a spreadsheet's formula gets\n"
+                   "a ' in front. A server that does not answer is told on standard error: exit\n"
+                   "status 1. A running daemon is asked first, as there may be no slot for another\n"
+                   "connection; --direct does without it.\n",
     .options = report_options,
     .n_options = ARRAY_SIZE(report_options),
     .fn = report_run,

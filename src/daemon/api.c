@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "api_fresh.h"
 #include "api_impl.h"
 #include "core/engine.h"
 #include "output/metrics.h"
@@ -138,8 +139,18 @@ static int api_render_status(const struct api_call *call, const struct view *vie
     return status_render(view, text);
 }
 
+static void api_answer_status(struct app_state *app, struct http_exchange *exchange, usec_t now) {
+    const struct api_call call = {.app = app, .exchange = exchange, .now = now};
+    api_answer_view(&call, api_render_status, API_JSON);
+}
+
+// "?poll=now" asks the servers first; from strangers on the network that would cost too much.
 static void api_get_status(const struct api_call *call) {
-    api_answer_view(call, api_render_status, API_JSON);
+    CLEANUP(freep) char *poll = NULL;
+    bool fresh = call->request->is_local && http_query_get(call->request->query, "poll", &poll) == 0;
+    if (!fresh || !api_fresh_wait(call->app->fresh, call->exchange, api_answer_status, call->now)) {
+        api_answer_status(call->app, call->exchange, call->now);
+    }
 }
 
 // ---- which

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "api.h"
+#include "api_fresh.h"
 #include "app_impl.h"
 #include "daemon/clock.h"
 #include "util/escape.h"
@@ -110,6 +111,7 @@ static void app_on_news(void *userdata, struct target *target, enum target_news 
     (void)target;
     (void)news;
     service_check(app->service, now);
+    api_fresh_check(app->fresh, now);
 }
 
 void app_show_targets(const struct app_state *app) {
@@ -221,6 +223,10 @@ static int app_open_front(struct app_state *app, const char **ret_why) {
     if (!app->front) {
         return -ENOMEM;
     }
+    app->fresh = api_fresh_new(app);
+    if (!app->fresh) {
+        return -ENOMEM;
+    }
     int r = front_prepare(app->front, app->settings->config, &app->why);
     if (r < 0 && strbuf_error(&app->why) == 0) {
         *ret_why = strbuf_str(&app->why);
@@ -235,6 +241,7 @@ static int app_open_front(struct app_state *app, const char **ret_why) {
 
 static void app_close(struct app_state *app) {
     (void)front_free(app->front);
+    (void)api_fresh_free(app->fresh);
     (void)pauses_free(app->pauses);
     app->targets = app_free_targets(app->targets, app->n_targets);
     (void)loop_signal_free(app->on_term);

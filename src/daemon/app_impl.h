@@ -25,7 +25,8 @@ struct app_state {
     struct webhooks *webhooks;
     struct target **targets; // in the order of the settings
     size_t n_targets;
-    bool has_rejected; // the last reload: the alarm is raised
+    bool has_rejected;       // the last reload: the alarm is raised
+    struct api_fresh *fresh; // answers that wait for polls
     struct pauses *pauses;
     struct front *front;     // what is served
     struct service *service; // what the service manager is told

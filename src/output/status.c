@@ -173,6 +173,7 @@ static void status_put_server(struct status *status, json_t *object, const struc
     json_tree_put_text(tree, server, "version", version);
     json_tree_put_number(tree, server, "version_num", facts->version_num);
     json_tree_put_bool(tree, server, "in_recovery", facts->in_recovery);
+    json_tree_put_number(tree, server, "own_pid", facts->own_pid);
     timestamp_format(facts->postmaster_start, text);
     json_tree_put_text(tree, server, "started_at", text);
 

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from pgvtest import process
-from pgvtest.clients import Session
+from pgvtest.clients import Session, idle
 from pgvtest.daemon import command, rule, wrapper, write_config
 from pgvtest.served import Served, curl
 
@@ -217,3 +217,40 @@ def test_commands_are_posts_on_the_socket(server, tmp_path):
         code, body = curl(served.url + "/api/v1/pause?for=soon", "-X", "POST", path=served.path)
         assert code == 400 and "duration" in json.loads(body)["error"]
         assert not curl(served.url + "/")[1].count("POST")
+
+
+def fill(server):
+    """Idle workers until the server has no slot left for them."""
+    workers = idle(server, int(server.value("SHOW max_connections")) - 3 - server.count(), "worker")
+    with pytest.raises(Exception, match="remaining connection slots are reserved|too many clients"):
+        Session(server, "worker")
+    return workers
+
+
+def test_P7_report_on_a_full_server(fresh_server, tmp_path):
+    with Served(fresh_server, tmp_path) as served:
+        served.daemon.wait_up()
+        path = os.path.join(served.daemon.directory, "pgvigil.yaml")
+        workers = fill(fresh_server)
+        result = command("report", "-c", path, "--direct")
+        assert result.returncode == 1 and "53300" in result.stderr, result
+        result = command("report", "-c", path, "--format", "json")
+        assert result.returncode == 0, result
+        (target,) = json.loads(result.stdout)["targets"]
+        (users,) = [one for one in target["users"] if one["user"] == "worker"]
+        # Asked of the server just now, and not of the last interval.
+        assert users["sessions"] == len(workers) and target["slots"]["used"] == target["slots"]["usable"]
+        assert [one["user"] for one in target["longest_idle"]].count("worker") >= 5
+        assert not [one for one in target["longest_transactions"] if one["user"] == "pgvigil"]
+        direct = {"server", "slots", "apps", "users", "databases", "states", "groups", "rules", "alarms", "findings"}
+        assert direct < set(target)
+
+
+def test_report_without_the_daemon(server, tmp_path):
+    with Served(server, tmp_path) as served:
+        served.daemon.wait_up()
+        path = write_config(tmp_path, {**served.content, "targets": {"new": served.content["targets"]["db"]}})
+        result = command("report", "-c", path)
+        assert result.returncode == 0 and "does not watch 'new'" in result.stderr, result
+    result = command("report", "-c", path)
+    assert result.returncode == 0 and not result.stderr, "no daemon is no news"
