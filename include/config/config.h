@@ -71,6 +71,7 @@ struct webhook_config {
     struct webhook_header *headers;
     size_t n_headers;
     char *bearer_token_file; // NULL: none
+    char *proxy;             // may hold a secret; NULL: none
     char *ca_file;           // NULL: the certificates that the system trusts
 };
 

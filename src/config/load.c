@@ -27,6 +27,7 @@ static void load_free_webhook(struct webhook_config *webhook) {
     }
     free(webhook->headers);
     free(webhook->bearer_token_file);
+    free(webhook->proxy);
     free(webhook->ca_file);
 }
 

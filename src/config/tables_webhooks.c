@@ -10,6 +10,7 @@
 #include "tables.h"
 #include "util/macro.h"
 
+#define WEBHOOKS_SHOWN "(set)"      // in the place of a secret, by print: what is printed can be loaded
 #define WEBHOOKS_MAX_URL 2048       // bytes
 #define WEBHOOKS_MAX_HEADER 4096    // bytes of one value
 #define WEBHOOKS_MAX_HEADER_NAME 64 // bytes
@@ -165,6 +166,18 @@ static void webhooks_check_file(struct binder *binder, const char *value, const 
     }
 }
 
+static void webhooks_check_proxy(struct binder *binder, const char *proxy, const struct yaml_pair *entry,
+                                 const struct path *path) {
+    // The name in the certificate of an https one could not be verified; see daemon/notifier.
+    bool is_fine = !proxy || strcmp(proxy, WEBHOOKS_SHOWN) == 0 ||
+                   (strncasecmp(proxy, "http://", 7) == 0 && !webhook_url_check(proxy));
+    if (!is_fine) {
+        struct path proxy_path = {.parent = path, .name = "proxy"};
+        report_error(binder->diags, yaml_node_find(entry->value, "proxy")->value->at, &proxy_path,
+                     "not the URL of a proxy (write http://proxy:3128)");
+    }
+}
+
 static void webhooks_check_url(struct binder *binder, const struct webhook_config *webhook,
                                const struct yaml_pair *entry, const struct path *path) {
     const struct yaml_pair *url = yaml_node_find(entry->value, "url");
@@ -176,8 +189,8 @@ static void webhooks_check_url(struct binder *binder, const struct webhook_confi
         report_error(binder->diags, entry->key_at, &url_path,
                      "is missing (write url: https://host/path, or url_file: /run/secrets/oncall_url)");
     }
-    // "(set)" is what print shows in its place: what is printed can be loaded.
-    const char *why = webhook->url && strcmp(webhook->url, "(set)") != 0 ? webhook_url_check(webhook->url) : NULL;
+    const char *why =
+        webhook->url && strcmp(webhook->url, WEBHOOKS_SHOWN) != 0 ? webhook_url_check(webhook->url) : NULL;
     if (why) {
         report_error(binder->diags, url->value->at, &url_path, "%s", why);
     }
@@ -189,6 +202,7 @@ static int webhooks_finish(struct binder *binder, void *base, const struct yaml_
     webhooks_check_file(binder, webhook->url_file, entry, "url_file", path);
     webhooks_check_file(binder, webhook->bearer_token_file, entry, "bearer_token_file", path);
     webhooks_check_file(binder, webhook->ca_file, entry, "ca_file", path);
+    webhooks_check_proxy(binder, webhook->proxy, entry, path);
     for (size_t i = 0; webhook->bearer_token_file && i < webhook->n_headers; i++) {
         if (strcasecmp(webhook->headers[i].name, "authorization") == 0) {
             const struct yaml_node *headers = yaml_node_find(entry->value, "headers")->value;
@@ -258,6 +272,12 @@ static const struct field webhook_fields[] = {
      .offset = offsetof(struct webhook_config, bearer_token_file),
      .example = "/run/secrets/oncall_token",
      .help = "Absolute path of a file whose first line is the bearer token, read at each attempt."},
+    {.name = "proxy",
+     .type = FIELD_TEXT,
+     .secret = true,
+     .offset = offsetof(struct webhook_config, proxy),
+     .example = "http://proxy:3128",
+     .help = "An HTTP proxy to go through; those of the environment are not used."},
     {.name = "ca_file",
      .type = FIELD_TEXT,
      .offset = offsetof(struct webhook_config, ca_file),

@@ -24,8 +24,9 @@
 #include "util/macro.h"
 #include "util/strbuf.h"
 
-#define NOTIFIER_MAX_REQUESTS 16      // at once
-#define NOTIFIER_CA_CACHE_SECONDS 60L // a ca_file that is exchanged is seen after this
+#define NOTIFIER_MAX_REQUESTS 16         // at once
+#define NOTIFIER_CA_CACHE_SECONDS 60L    // a ca_file that is exchanged is seen after this
+#define NOTIFIER_NAME ".pgvigil.invalid" // behind the number of a slot
 #define NOTIFIER_USER_AGENT "pgvigil/" PGVIGIL_VERSION
 
 enum request_state {
@@ -48,6 +49,7 @@ struct notifier_request {
     struct curl_slist *addresses;
     char port[8];
     bool has_host_name; // of the URL: it is to be looked up
+    bool has_proxy;     // then it is the proxy's host that is to be looked up
     bool has_ca_file;
     size_t n_received;
     struct webhook_answer answer; // when the timer is to bring it
@@ -400,7 +402,8 @@ static bool request_set_options(struct notifier_request *request, const struct n
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    SET(CURLOPT_PROXY, ""); // nor one of the environment, whose name libcurl would look up by itself
+    SET(CURLOPT_PROXY, ""); // none of the environment, whose name libcurl would look up by itself
+    SET(CURLOPT_NOPROXY, "");
     // A connection that waits for the next alarm is one that a firewall forgets.
     SET(CURLOPT_FORBID_REUSE, 1L);
     SET(CURLOPT_USERAGENT, NOTIFIER_USER_AGENT);
@@ -421,12 +424,36 @@ static bool request_set_options(struct notifier_request *request, const struct n
     return is_set;
 }
 
+// The proxy's name is exchanged for ours. WEBHOOK_SENT: fine.
+static enum webhook_result request_set_proxy(struct notifier_request *request, const char *proxy, char **ret_host) {
+    enum webhook_result result = WEBHOOK_MEMORY;
+    char ours[sizeof(NOTIFIER_NAME) + 10], *port = NULL, *whole = NULL;
+    CURLU *url = curl_url();
+    (void)snprintf(ours, sizeof(ours), "%u" NOTIFIER_NAME, request->slot);
+    if (url && curl_url_set(url, CURLUPART_URL, proxy, 0) != CURLUE_OK) {
+        result = WEBHOOK_SETTINGS;
+    } else if (url && curl_url_get(url, CURLUPART_HOST, ret_host, 0) == CURLUE_OK &&
+               curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+               (request_is_numeric(*ret_host) || curl_url_set(url, CURLUPART_HOST, ours, 0) == CURLUE_OK) &&
+               curl_url_get(url, CURLUPART_URL, &whole, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+               curl_easy_setopt(request->easy, CURLOPT_PROXY, whole) == CURLE_OK) {
+        (void)snprintf(request->port, sizeof(request->port), "%s", port);
+        request->has_host_name = !request_is_numeric(*ret_host);
+        request->has_proxy = true;
+        result = WEBHOOK_SENT;
+    }
+    curl_free(port);
+    curl_free(whole);
+    curl_url_cleanup(url);
+    return result;
+}
+
 // The name of ours that stands for the addresses: one for each request that lives, as all share libcurl's cache.
 static bool request_connect_to(struct notifier_request *request, const struct resolver_answer *answer) {
     CLEANUP(strbuf_deinit) struct strbuf to = STRBUF_EMPTY, known = STRBUF_EMPTY;
     size_t n = 0;
-    strbuf_addf(&to, "::%u.pgvigil.invalid:", request->slot);
-    strbuf_addf(&known, "%u.pgvigil.invalid:%s:", request->slot, request->port);
+    strbuf_addf(&to, "::%u" NOTIFIER_NAME ":", request->slot);
+    strbuf_addf(&known, "%u" NOTIFIER_NAME ":%s:", request->slot, request->port);
     for (size_t i = 0; i < answer->n_addresses; i++) {
         bool is_v6 = strchr(answer->addresses[i], ':');
         if (!strchr(answer->addresses[i], '%')) { // libcurl takes no scopes here
@@ -435,7 +462,8 @@ static bool request_connect_to(struct notifier_request *request, const struct re
         }
     }
     return n > 0 && strbuf_error(&to) == 0 && strbuf_error(&known) == 0 &&
-           request_add(&request->connect_to, strbuf_str(&to)) && request_add(&request->addresses, strbuf_str(&known)) &&
+           (request->has_proxy || request_add(&request->connect_to, strbuf_str(&to))) &&
+           request_add(&request->addresses, strbuf_str(&known)) &&
            curl_easy_setopt(request->easy, CURLOPT_CONNECT_TO, request->connect_to) == CURLE_OK &&
            curl_easy_setopt(request->easy, CURLOPT_RESOLVE, request->addresses) == CURLE_OK;
 }
@@ -508,6 +536,11 @@ static enum webhook_result request_begin(struct notifier_request *request, const
     enum webhook_result result = request_parse(request, post, &url, &host);
     if (result == WEBHOOK_SENT && !request_set_options(request, post, url)) {
         result = WEBHOOK_MEMORY;
+    }
+    if (result == WEBHOOK_SENT && post->proxy) {
+        curl_free(host);
+        host = NULL;
+        result = request_set_proxy(request, post->proxy, &host);
     }
     if (result == WEBHOOK_SENT && request->has_host_name) {
         request->query =

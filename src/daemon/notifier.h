@@ -22,6 +22,7 @@ struct notifier_post {
     const char *path;           // that the URL's path must end with, else it is added; NULL: as it is
     const char *const *headers; // "Name: value"
     size_t n_headers;
+    const char *proxy;   // an http URL; NULL: none
     const char *ca_file; // NULL: what the system trusts
     const char *body;
     size_t n_body;

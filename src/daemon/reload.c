@@ -103,7 +103,7 @@ static bool reload_webhook_is_same(const struct settings *before, size_t i, cons
     return reload_is_same_text(a->url, b->url) && reload_is_same_text(a->url_file, b->url_file) &&
            a->format == b->format && a->min_severity == b->min_severity && a->timeout == b->timeout &&
            reload_headers_are_same(a, b) && reload_is_same_text(a->bearer_token_file, b->bearer_token_file) &&
-           reload_is_same_text(a->ca_file, b->ca_file);
+           reload_is_same_text(a->proxy, b->proxy) && reload_is_same_text(a->ca_file, b->ca_file);
 }
 
 static const struct reload_list reload_webhooks = {reload_n_webhooks, reload_webhook_name, reload_webhook_is_same};

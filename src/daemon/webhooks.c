@@ -190,6 +190,7 @@ static void output_send(struct webhook_output *output, const struct strbuf *body
         .path = config->format == WEBHOOK_FORMAT_ALERTMANAGER ? "/api/v2/alerts" : NULL,
         .headers = (const char *const *)attempt.lines,
         .n_headers = attempt.n_lines,
+        .proxy = config->proxy,
         .ca_file = config->ca_file,
         .body = strbuf_str(body),
         .n_body = body->len,

@@ -562,10 +562,10 @@ static void out_of_memory(void) {
 }
 
 static int sweep_webhooks(void *userdata) {
-    static const char text[] =
-        TARGETS "outputs: { webhooks: {\n"
-                "  a: { url: 'https://x', format: json, headers: { X-A: b, X-C: d }, ca_file: /ca },\n"
-                "  b: { url_file: /u, format: slack, bearer_token_file: /t } } }\n";
+    static const char text[] = TARGETS
+        "outputs: { webhooks: {\n"
+        "  a: { url: 'https://x', format: json, headers: { X-A: b, X-C: d }, ca_file: /ca, proxy: 'http://p' },\n"
+        "  b: { url_file: /u, format: slack, bearer_token_file: /t } } }\n";
     struct diag_list list = {0};
     struct config *config = NULL;
     (void)userdata;
@@ -579,7 +579,8 @@ static void webhooks(void) {
     CLEANUP(config_freep)
     struct config *config = load(TARGETS "outputs: { webhooks: {\n"
                                          "  a: { url: 'https://${USER}', format: slack, min_severity: critical,\n"
-                                         "    timeout: 2s, headers: { X-A: b, X-C: '${USER}' }, ca_file: /ca },\n"
+                                         "    timeout: 2s, headers: { X-A: b, X-C: '${USER}' }, ca_file: /ca,\n"
+                                         "    proxy: 'http://${USER}:3128' },\n"
                                          "  b: { url_file: /u, format: json, bearer_token_file: /t } } }\n");
     CHECK_EQ(config->n_webhooks, 2);
     const struct webhook_config *a = &config->webhooks[0], *b = &config->webhooks[1];
@@ -594,6 +595,7 @@ static void webhooks(void) {
     CHECK_STR(a->headers[0].value, "b");
     CHECK_STR(a->headers[1].value, "pgvigil");
     CHECK_STR(a->ca_file, "/ca");
+    CHECK_STR(a->proxy, "http://pgvigil:3128");
     CHECK_NULL(a->bearer_token_file);
     CHECK_STR(b->url_file, "/u");
     CHECK_NULL(b->url);

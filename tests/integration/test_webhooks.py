@@ -16,7 +16,7 @@ import pytest
 from pgvtest import process
 from pgvtest.clients import Session, idle
 from pgvtest.daemon import Daemon, command, config, rule, write_config
-from pgvtest.receiver import Alertmanager, Receiver, certificate, free_port, hang
+from pgvtest.receiver import Alertmanager, Receiver, Tunnel, certificate, free_port, hang
 
 WORKERS = {"metric": "idle", "match": {"user": "worker"}, "above": {"warning": 1, "critical": 3}, "clear_after": "0s"}
 
@@ -261,6 +261,29 @@ def test_certificates_of_the_system(server, tmp_path, by_hash):
             assert not failures(daemon, output="oncall")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_through_a_proxy(server, tmp_path, host):
+    """http as a request for the whole URL, https as a tunnel; the environment's proxies are not asked."""
+    pem = certificate(tmp_path, "localhost")
+    with Receiver(tls=pem) as receiver, Tunnel(receiver.port) as proxy, Receiver() as plain:
+        via = f"http://user:hunter2@{host}:{proxy.port}"
+        content = content_of(
+            server,
+            tunnelled={"url": "https://localhost:1/a", "format": "json", "ca_file": pem[0], "proxy": via},
+            asked={"url": "http://hooks.invalid/b", "format": "json", "proxy": f"http://{host}:{plain.port}"},
+            direct={"url": plain.url("/c", host="localhost"), "format": "json"},
+        )
+        environment = {f"{name}_proxy": "http://127.0.0.1:1" for name in ("http", "https", "all")}
+        with Daemon(content, environment=environment) as daemon:
+            daemon.wait_up()
+            idle(server, 2, "worker")
+            assert receiver.wait().path == "/a"
+            assert proxy.heads[0].startswith("CONNECT localhost:1 HTTP/1.1") and "Proxy-Authorization" in proxy.heads[0]
+            plain.wait(predicate=lambda one: one.path == "http://hooks.invalid/b")
+            plain.wait(predicate=lambda one: one.path == "/c")
+            assert not failures(daemon)
+
+
 def test_redirects_are_not_followed(server):
     with Receiver() as other:
         with Receiver(answers=[(307, {"Location": other.url("/elsewhere")})]) as receiver:
@@ -463,6 +486,7 @@ def test_P10_no_secret_leaves(server, tmp_path, log):
             "unresolved": {"url_file": str(tmp_path / "url")},
             "mistake": {"url_file": str(tmp_path / "mistake")},
             "tls": {"url": f"https://localhost:{receiver.port}/{marker}"},
+            "proxied": {"url": f"https://{marker}/", "proxy": f"http://{marker}:{marker}@{marker}.invalid:1"},
         }
         webhooks = {name: {"format": "json", "headers": headers, **one} for name, one in webhooks.items()}
         content = content_of(server, log=log, **webhooks)

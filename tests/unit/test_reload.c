@@ -104,6 +104,7 @@ static void webhooks(void) {
         "url: 'http://a', format: json, headers: { Z: a }",
         "url: 'http://a', format: json, headers: { X: a }, bearer_token_file: /a",
         "url: 'http://a', format: json, headers: { X: a }, ca_file: /a",
+        "url: 'http://a', format: json, headers: { X: a }, proxy: 'http://a'",
     };
     static const char before[] =
         "targets: { a: " TARGET

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import socketserver
 import ssl
 import subprocess
 import tempfile
@@ -103,6 +104,50 @@ class Receiver:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Tunnel:
+    """A proxy that takes every CONNECT to one port of the loopback."""
+
+    def __init__(self, to_port):
+        self.heads = []
+        tunnel = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                lines = list(iter(self.rfile.readline, b"\r\n"))
+                tunnel.heads.append(b"".join(lines).decode())
+                with socket.create_connection(("127.0.0.1", to_port), 10) as there:
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                    back = threading.Thread(target=_pump, args=(there, self.connection), daemon=True)
+                    back.start()
+                    _pump(self.connection, there)
+                    back.join(10)
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+        self._thread.join(5)
+
+
+def _pump(source, sink):
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
 
 
 def hang(handler):
