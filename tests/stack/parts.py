@@ -214,9 +214,7 @@ class Stack:
 
     def start_pgbouncer(self):
         """Its very file, over the server's socket: so its connections have an address that nobody else has."""
-        parser = configparser.ConfigParser(interpolation=None, comment_prefixes=(";",))
-        parser.optionxform = str
-        parser.read(os.path.join(CONF, "pgbouncer.ini"), encoding="utf-8")
+        parser = pgbouncer_settings()
         place = f"host={self.postgres.directory} port={self.postgres.port}"
         parser["databases"]["app"] = re.sub(r"host=\S+ port=\S+", place, parser["databases"]["app"])
         self.pooler_port = servers.free_port()
@@ -274,6 +272,13 @@ class Stack:
             return f"{error.code} {error.read()[:200].decode(errors='replace')}"
         except OSError as error:
             return str(error)
+
+
+def pgbouncer_settings():
+    parser = configparser.ConfigParser(interpolation=None, comment_prefixes=(";",))
+    parser.optionxform = str
+    parser.read(os.path.join(CONF, "pgbouncer.ini"), encoding="utf-8")
+    return parser
 
 
 def known_settings(bindir):
