@@ -14,6 +14,7 @@ if [ "${SD_BOOT:-}" != inside ]; then
     [ "$(id -u)" -eq 0 ] || cannot "needs root"
     command -v systemd-nspawn >/dev/null || cannot "needs systemd-nspawn (systemd-container)"
     [ -x /lib/systemd/systemd ] || cannot "needs systemd"
+    unshare --mount true 2>/dev/null || cannot "may not make a mount namespace"
     cgroups=
     for at in /sys/fs/cgroup /sys/fs/cgroup/unified; do
         [ "$(stat -f -c %T "$at" 2>/dev/null)" != cgroup2fs ] || cgroups=$at
@@ -67,7 +68,7 @@ UNIT
 rm -f "$result/booted" "$result/status"
 # bpf: without it the IP address lists of units are silently off in there. CAP_SYS_RESOURCE: for OOMScoreAdjust=.
 systemd-nspawn --boot --register=no --keep-unit --quiet --console=pipe --link-journal=no --system-call-filter=bpf \
-    --capability=CAP_SYS_RESOURCE --private-network --machine=pgvigil-tests -D "$root" \
+    --capability=CAP_SYS_RESOURCE --private-network --machine="pgvigil-tests-$$" -D "$root" \
     --bind="$result:/opt/result" --bind-ro="$source:/opt/source" \
     systemd.unit=check.service systemd.show_status=no </dev/null >"$result/console" 2>&1 || true
 if [ ! -e "$result/booted" ]; then
