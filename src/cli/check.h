@@ -42,8 +42,8 @@ void check_findings_deinit(struct check_findings *findings); // also for CLEANUP
 // Takes no string over. Out of memory is remembered.
 void check_add(struct check_findings *findings, const struct config *config, const char *target,
                const struct remark *remark);
-// Of findings that say "nobody": what is so on one of several servers only is dropped, what is so on all is said once.
-// Then sorts by place.
+// Of findings that say "nobody": what is so on some of the file's servers only, or not known of all, is dropped; what
+// is so on all is said once. Then sorts by place.
 void check_findings_finish(struct check_findings *findings, size_t n_targets);
 
 // Each finding as compilers write it, what mends it below; what the rules would do now; the pools. 0 or -ENOMEM.

@@ -96,7 +96,7 @@ static int check_tell(struct check *check, const struct oneshot_result *result) 
             targets[n_targets++] = (struct check_target){verdict->target, &verdict->summary, &verdict->comparison};
         }
     }
-    check_findings_finish(&check->findings, n_targets);
+    check_findings_finish(&check->findings, result->n_verdicts);
     int r = check->findings.failed ? -ENOMEM : 0;
     if (r == 0 && check->as_json) {
         r = check_json(&check->findings, targets, n_targets, check->settings->config->policy, &text);

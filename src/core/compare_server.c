@@ -103,10 +103,11 @@ static int compare_say_timeout(struct compare *compare, size_t rule, const struc
 
     strbuf_addf(&detail, "the server's own %s ends %s after ", name, timeout_words[setting->which]);
     usec_render_exact(&detail, setting->value);
-    strbuf_add(&detail, ", before this rule does after ");
+    strbuf_add(&detail, ": this rule, after ");
     usec_render_exact(&detail, timeout->after);
+    strbuf_add(&detail, ", comes too late");
     if (n > 0) {
-        strbuf_addf(&detail, ", for %" PRId64 " of the ", n);
+        strbuf_addf(&detail, " for %" PRId64 " of the ", n);
         compare_add_count(&detail, compare->rules[rule].n, "session");
         strbuf_add(&detail, " that it covers now");
     }

@@ -342,6 +342,10 @@ def test_several_servers(server, tmp_path):
         assert check.paths() == {"apps.ghost.match"}
         assert len(check.of("apps.ghost.match")) == 1 and " on " not in check.only("apps.ghost.match").text
         assert other_idle[0].alive()
+        # Of a server that does not answer nobody knows.
+        other.stop()
+        check.run()
+        assert check.paths() == {"targets.other"} and check.only("targets.other").level == "error"
 
 
 def test_hostile_names(server, tmp_path):

@@ -314,7 +314,7 @@ static void compares(void) {
     remark = find(&comparison, "server_timeout", "idle");
     CHECK_NOT_NULL(remark);
     remark = find(&comparison, "server_timeout", "root");
-    CHECK_CONTAINS(remark->detail, "after 30s, before this rule does after 1min, for 1 of the 1 session");
+    CHECK_CONTAINS(remark->detail, "after 30s: this rule, after 1min, comes too late for 1 of the 1 session");
     remark = find(&comparison, "connection_limit", "web");
     CHECK_NOT_NULL(remark);
     remark = find(&comparison, "connection_limit", NULL);
