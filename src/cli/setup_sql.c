@@ -64,8 +64,16 @@ static const char setup_sql_body[] =
     "        IF to_regrole(granted) IS NULL OR pg_has_role(role, granted, 'USAGE') THEN\n"
     "            CONTINUE;\n"
     "        END IF;\n"
-    "        EXECUTE format(CASE WHEN version >= 160000 THEN 'GRANT %I TO %I WITH INHERIT TRUE'\n"
-    "                            ELSE 'GRANT %I TO %I' END, granted, role);\n"
+    "        BEGIN\n"
+    "            EXECUTE format(CASE WHEN version >= 160000 THEN 'GRANT %I TO %I WITH INHERIT TRUE'\n"
+    "                                ELSE 'GRANT %I TO %I' END, granted, role);\n"
+    "        EXCEPTION WHEN insufficient_privilege THEN\n"
+    "            -- Who is no superuser may lack it (hosted servers); the rest is worth having without.\n"
+    "            IF granted <> 'pg_use_reserved_connections' THEN\n"
+    "                RAISE;\n"
+    "            END IF;\n"
+    "            RAISE WARNING 'not granted: % (%): a full server refuses a pgvigil that restarts', granted, sqlerrm;\n"
+    "        END;\n"
     "    END LOOP;\n"
     "\n"
     "    IF NOT has_database_privilege(role, current_database(), 'CONNECT') THEN\n"
@@ -131,12 +139,13 @@ int setup_sql_render(const char *role, struct strbuf *sb) {
     setup_sql_tag(&tag, role);
     sb->failed |= strbuf_error(&tag) < 0;
     strbuf_add(
-        sb, "-- The role that pgvigil connects as, and its rights, on PostgreSQL 13 and newer. For a superuser, once\n"
-            "-- for each server, in the database that pgvigil connects to. Run again it changes what is not as it\n"
-            "-- should be, and nothing else:\n"
-            "--   pgvigil setup-sql | psql -X -v ON_ERROR_STOP=1 -d postgres\n"
-            "-- It sets no password. In psql, afterwards (the password does not go over the line in the clear):\n"
-            "--   \\password ");
+        sb,
+        "-- The role that pgvigil connects as, and its rights, on PostgreSQL 13 and newer. For a superuser, or who\n"
+        "-- may make roles and grant these; once for each server, in the database that pgvigil connects to. Run\n"
+        "-- again it changes what is not as it should be, and nothing else:\n"
+        "--   pgvigil setup-sql | psql -X -v ON_ERROR_STOP=1 -d postgres\n"
+        "-- It sets no password. In psql, afterwards (the password does not go over the line in the clear):\n"
+        "--   \\password ");
     setup_sql_identifier(sb, role);
     strbuf_add(sb, "\n");
     if (!setup_sql_is_ascii(role)) {

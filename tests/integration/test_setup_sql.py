@@ -31,13 +31,13 @@ def bare_server(request):
         yield postgres
 
 
-def run(server, role=None):
+def run(server, role=None, user="postgres"):
     """What psql said when it ran the output."""
     made = command("setup-sql", *(["--role", role] if role else []))
     assert made.returncode == 0 and not made.stderr, made
     done = subprocess.run(
         [shutil.which("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", server.directory, "-p", str(server.port)]
-        + ["-U", "postgres", "-d", "postgres"],
+        + ["-U", user, "-d", "postgres"],
         input=made.stdout,
         capture_output=True,
         text=True,
@@ -85,7 +85,8 @@ def rights(server, role):
     """All that the server knows of a role, besides its password."""
     return server.sql(
         "SELECT rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, "
-        "rolconnlimit, rolpassword IS NULL, ARRAY(SELECT to_jsonb(m) ->> 'roleid' || coalesce(to_jsonb(m) ->> 'inherit_option', '') "
+        "rolconnlimit, rolpassword IS NULL, "
+        "ARRAY(SELECT to_jsonb(m) ->> 'roleid' || coalesce(to_jsonb(m) ->> 'inherit_option', '') "
         "|| (to_jsonb(m) ->> 'admin_option') FROM pg_auth_members m WHERE m.member = a.oid ORDER BY 1) "
         "FROM pg_authid a WHERE rolname = %s",
         role,
@@ -118,6 +119,20 @@ def test_leaves_superusers_alone(bare_server):
     done = run(bare_server, "postgres")
     assert done.returncode != 0 and "is a superuser" in done.stderr
     assert bare_server.value("SELECT rolsuper FROM pg_roles WHERE rolname = 'postgres'")
+
+
+def test_by_who_is_no_superuser(bare_server):
+    """Hosted servers give nobody that right; what cannot be granted is told, and the rest is done."""
+    server = bare_server
+    modern = int(server.value("SHOW server_version_num")) >= 160000
+    server.sql("CREATE ROLE dba LOGIN CREATEROLE")
+    server.sql("GRANT pg_monitor, pg_signal_backend TO dba WITH ADMIN OPTION")
+    done = run(server, "hosted", user="dba")
+    assert done.returncode == 0 and ("not granted: pg_use_reserved_connections" in done.stderr) == modern, done
+    assert findings_of_rights(server, "hosted") == set()
+    server.sql("CREATE ROLE nobody LOGIN")
+    done = run(server, "other", user="nobody")
+    assert done.returncode != 0 and "permission denied" in done.stderr
 
 
 def test_a_hostile_search_path(bare_server):
