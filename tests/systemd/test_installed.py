@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: PostgreSQL
-"""What `meson install` puts where, and what systemd's own tools say of it; without a boot. PGVIGIL_INSTALLED names the
-tree (prefix /usr), PGVIGIL_BUILD the build it comes from."""
+"""What `meson install` puts where, and what systemd's own tools say of it; without a boot. PGVIGIL_INSTALLED names
+the tree (prefix /usr)."""
 
 import json
 import os
@@ -11,7 +11,6 @@ import subprocess
 import pytest
 
 INSTALLED = os.environ.get("PGVIGIL_INSTALLED", "")
-BUILD = os.environ.get("PGVIGIL_BUILD", "")
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 UNIT = f"{INSTALLED}/usr/lib/systemd/system/pgvigil.service"
 EXPOSURE = 1.5  # at most, as systemd-analyze security counts it

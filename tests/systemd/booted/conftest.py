@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: PostgreSQL
-"""A server outside of the sandbox, and the service as it is installed, in a booted systemd (see tests/support/sd-boot.sh)."""
+"""A server outside of the sandbox, and the service as installed, in a booted systemd (tests/support/sd-boot.sh)."""
 
 import json
 import os

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: PostgreSQL
-"""What the sandbox of the unit denies: a probe runs in the very same one, and outside of it to show that it can tell."""
+"""What the unit's sandbox denies: a probe runs in the very same one, and outside of it to show that it can tell."""
 
 import json
 import os
-import sys
 
 import host
+import probe
 import pytest
 
 REPORT = "/opt/result/probe.json"
@@ -35,10 +35,6 @@ def found():
     outside = json.loads(host.run(*PROBE.split()))
     yield inside, outside
     host.run("rm", "-rf", "/home/alice", "/root/secret", "/tmp/of-others")
-
-
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import probe  # noqa: E402
 
 
 @pytest.mark.parametrize("name", probe.PROBES)
