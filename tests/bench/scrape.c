@@ -20,9 +20,10 @@
 #define N_APPS 20
 #define N_TIMES 21 // the median of so many is told
 #define SERVER_START INT64_C(800000000000000)
-// Scrapes come every 15 s or so, steps at each poll. A scrape sorts all sessions by four names, and writes up to a
-// thousand of them.
-#define MAX_STEPS 10
+// Scrapes come every 15 s or so, steps at each poll. A scrape sorts all sessions by four names and writes up to a
+// thousand of them; the status, for which people ask, builds a tree of JSON values of as many.
+#define MAX_STEPS_SCRAPE 10
+#define MAX_STEPS_STATUS 20
 
 static char names[N_SESSIONS][32];
 static struct session_row rows[N_SESSIONS];
@@ -187,14 +188,14 @@ static bool scrape_measure(const char *what, size_t n_names) {
     double step = scrape_median(steps), scrape = scrape_median(scrapes), status = scrape_median(statuses);
     printf("%s: engine step %.0f us, scrape %.0f us (%zu kB, %.1f steps), status %.0f us (%zu kB, %.1f steps)\n", what,
            step, scrape, n_scrape / 1000, scrape / step, status, n_status / 1000, status / step);
-    return scrape <= MAX_STEPS * step && status <= MAX_STEPS * step;
+    return scrape <= MAX_STEPS_SCRAPE * step && status <= MAX_STEPS_STATUS * step;
 }
 
 int main(void) {
     bool ok = scrape_measure("5,000 sessions of 20 applications", N_APPS);
     ok = scrape_measure("5,000 sessions with 5,000 names", N_SESSIONS) && ok;
     if (!ok) {
-        printf("a scrape costs more than %d steps\n", MAX_STEPS);
+        printf("a scrape costs more than %d steps, or a status more than %d\n", MAX_STEPS_SCRAPE, MAX_STEPS_STATUS);
     }
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
