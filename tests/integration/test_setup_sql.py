@@ -18,17 +18,21 @@ STRANGE = "wei\"rd $pgvigil$ $pgvigil1$ \\ r'ôle"
 SERVERS = [(None, 15), ("bullseye", 13), ("trixie", 17), ("sid", 18)]
 
 
-@pytest.fixture(scope="module", params=SERVERS, ids=lambda param: str(param[1]))
-def bare_server(request):
-    """One that lets everybody in and reserves slots where it can."""
-    suite, major = request.param
+@pytest.mark.parametrize("suite, major", SERVERS)
+def test_on_a_server(suite, major):
+    """One test for each version, as a server of its own for each case would take a minute."""
     bindir, why = (BINDIR, None) if suite is None else fetch.postgresql(suite, major)
     if bindir is None:
         pytest.skip(f"PostgreSQL {major} cannot be had: {why}")
     settings = {"reserved_connections": 3} if major >= 16 else {}
     with Postgres(bindir=bindir, **settings) as postgres:
         postgres.sql("DROP ROLE IF EXISTS pgvigil")
-        yield postgres
+        twice_and_the_self_check(postgres, "pgvigil")
+        twice_and_the_self_check(postgres, STRANGE)
+        mends_what_is_wrong(postgres)
+        leaves_superusers_alone(postgres)
+        by_who_is_no_superuser(postgres)
+        a_hostile_search_path(postgres)
 
 
 def run(server, role=None, user="postgres"):
@@ -67,9 +71,7 @@ def quoted(value):
     return f"'{escaped}'"
 
 
-@pytest.mark.parametrize("role", ["pgvigil", STRANGE], ids=["plain", "strange"])
-def test_twice_and_the_self_check(bare_server, role):
-    server = bare_server
+def twice_and_the_self_check(server, role):
     major = int(server.value("SHOW server_version_num")) // 10000
     first = run(server, None if role == "pgvigil" else role)
     assert first.returncode == 0, first
@@ -93,8 +95,7 @@ def rights(server, role):
     )
 
 
-def test_mends_what_is_wrong(bare_server):
-    server = bare_server
+def mends_what_is_wrong(server):
     modern = int(server.value("SHOW server_version_num")) >= 160000
     server.sql("CREATE ROLE half NOLOGIN NOINHERIT CONNECTION LIMIT 1")
     server.sql("GRANT pg_monitor TO half" + (" WITH INHERIT FALSE" if modern else ""))
@@ -115,15 +116,14 @@ def findings_of_rights(server, role):
         return {one["reason"] for one in daemon.find("self_check")} - {"superuser_sessions", "no_reserved_slot"}
 
 
-def test_leaves_superusers_alone(bare_server):
-    done = run(bare_server, "postgres")
+def leaves_superusers_alone(server):
+    done = run(server, "postgres")
     assert done.returncode != 0 and "is a superuser" in done.stderr
-    assert bare_server.value("SELECT rolsuper FROM pg_roles WHERE rolname = 'postgres'")
+    assert server.value("SELECT rolsuper FROM pg_roles WHERE rolname = 'postgres'")
 
 
-def test_by_who_is_no_superuser(bare_server):
+def by_who_is_no_superuser(server):
     """Hosted servers give nobody that right; what cannot be granted is told, and the rest is done."""
-    server = bare_server
     modern = int(server.value("SHOW server_version_num")) >= 160000
     server.sql("CREATE ROLE dba LOGIN CREATEROLE")
     server.sql("GRANT pg_monitor, pg_signal_backend TO dba WITH ADMIN OPTION")
@@ -135,9 +135,8 @@ def test_by_who_is_no_superuser(bare_server):
     assert done.returncode != 0 and "permission denied" in done.stderr
 
 
-def test_a_hostile_search_path(bare_server):
+def a_hostile_search_path(server):
     """Objects of others that a superuser's session would find first are not used."""
-    server = bare_server
     server.sql("CREATE SCHEMA evil")
     server.sql(
         "CREATE FUNCTION evil.format(text, name) RETURNS text LANGUAGE sql "
