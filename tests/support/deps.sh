@@ -83,10 +83,13 @@ if ! apt_get install $missing >"$log" 2>&1; then
         exit 1
     fi
 fi
-case $missing in
-*pgbouncer*)
-    if [ -d /run/systemd/system ]; then
-        $as_root systemctl -q disable pgbouncer.service >/dev/null 2>&1 || true
-    fi
-    ;;
-esac
+# Nor start with the next boot.
+for service in pgbouncer prometheus prometheus-alertmanager; do
+    case " $missing " in
+    *[[:space:]]"$service"[[:space:]]*)
+        if [ -d /run/systemd/system ]; then
+            $as_root systemctl -q disable "$service.service" >/dev/null 2>&1 || true
+        fi
+        ;;
+    esac
+done
