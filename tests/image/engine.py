@@ -114,17 +114,29 @@ class Engine:
             raise RuntimeError(f"docker {' '.join(argv)}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
         return done.stdout.strip()
 
+    def compose(self, program, *argv, timeout=60, **environment):
+        return subprocess.run(
+            [program, *argv],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            env={**self._environment, **environment},
+            check=False,
+        )
+
     def inspect(self, name):
         return json.loads(self.docker("inspect", name))[0]
 
 
 class Container:
-    """One that runs. `start_up`: seconds from `docker run` until the engine says that it runs."""
+    """One that runs, or is started here. `start_up`: seconds from `docker run` until the engine says that it runs."""
 
-    def __init__(self, engine, image, *argv, options=()):
+    def __init__(self, engine, image, *argv, options=(), running=None):
         self.engine = engine
         began = time.monotonic()
-        self.id = engine.docker("run", "--detach", *options, image, *argv)
+        self.id = running or engine.docker("run", "--detach", *options, image, *argv)
         self.start_up = time.monotonic() - began
         self.pid = engine.inspect(self.id)["State"]["Pid"]
 

@@ -55,3 +55,9 @@ def postgresql(suite, major):
     script = os.path.join(SUPPORT, "pg-fetch.sh")
     dest, why = once(f"postgresql-{major}", [script, suite, str(major), "{dest}"], 100)
     return (os.path.join(dest, "usr", "lib", "postgresql", str(major), "bin"), None) if dest else (None, why)
+
+
+def docker_compose():
+    """The program that `docker compose` is, which Debian 12 has not."""
+    dest, why = once("docker-compose", [os.path.join(SUPPORT, "debs-fetch.sh"), "trixie", "{dest}", "docker-compose"], 100)
+    return (os.path.join(dest, "usr", "libexec", "docker", "cli-plugins", "docker-compose"), None) if dest else (None, why)
