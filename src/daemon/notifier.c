@@ -213,7 +213,7 @@ static int notifier_on_socket(CURL *easy, curl_socket_t fd, int what, void *user
         struct loop_io *io = socket ? loop_io_new(notifier->loop, notifier_socket_dispatch, socket) : NULL;
         if (!io) {
             free(socket);
-            return -1;
+            return 0; // as above; a failure from here would end all requests and not this one
         }
         socket->notifier = notifier;
         socket->fd = fd;
