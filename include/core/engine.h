@@ -54,6 +54,7 @@ enum engine_input_kind {
     ENGINE_INPUT_POLICY,     // the rules to apply from now on; what is equal to before keeps its memory (DESIGN 4.9)
     ENGINE_INPUT_LEADERSHIP, // whether we are the one watchdog that acts
     ENGINE_INPUT_PAUSE,      // what an operator has paused, all of it: nothing, single rules or everything
+    ENGINE_INPUT_HOLD,       // somebody else acts on these sessions: they are left alone for a while
     ENGINE_INPUT_CONDITION,  // a condition that only the shell can see has begun or ended: an always-on alarm
     ENGINE_INPUT_STOP,       // we stop: settle what is pending as unverified
 };
@@ -80,6 +81,11 @@ struct engine_input {
             const char *const *rules; // names, also of rules that this policy does not have; read during the step only
             size_t n_rules;
         } pause;
+        struct {
+            const struct session_id *ids; // read during the step only
+            size_t n_ids;
+            usec_t until;
+        } hold;
         struct {
             enum condition condition;
             bool holds;
@@ -112,6 +118,11 @@ DEFINE_CLEANUP(struct engine *, engine_free)
 
 // 0, or -ENOMEM: then nothing was decided, and nothing will be before the next full scan that succeeds.
 int engine_step(struct engine *engine, const struct engine_input *input, usec_t now, const struct engine_result **ret);
+
+// A second engine beside this one that knows what it knows of the sessions, also whom it is ending, and has rules of
+// its own, without budgets spent and pauses: for a command. It is to be fed the same scans from here on. -EAGAIN:
+// nothing complete is known; -ENOMEM.
+int engine_fork(const struct engine *engine, struct policy *policy, bool enforce, struct engine **ret);
 
 // The state by value. 0 or -ENOMEM.
 int engine_summarize(const struct engine *engine, struct summary *ret);

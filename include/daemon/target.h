@@ -63,6 +63,13 @@ void target_stop(struct target *target, usec_t now);
 void target_reconfigure(struct target *target, const struct target_options *options, bool reconnect, usec_t now);
 // Stops for good: its alarms are cleared as well.
 void target_retire(struct target *target, usec_t now);
+// One round of somebody else's rules; one at a time. Polls soon. What becomes of it is told by the visit's own
+// callbacks; it is the caller's, and borrowed until then. -EBUSY: there is one; -ENOTCONN: the server is down
+// (target_error()), or nothing may be done through this connection.
+struct visit;
+int target_visit(struct target *target, struct visit *visit, usec_t now);
+void target_end_visit(struct target *target, usec_t now); // its time is over; it ends from the loop
+
 // The context's pauses have changed: what was not sent yet is not.
 void target_note_pause(struct target *target, usec_t now);
 // Polls now instead of at the next tick (oneshot: to verify what was ended).

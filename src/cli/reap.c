@@ -10,6 +10,9 @@
 
 #include "commands.h"
 #include "core/event.h"
+#include "daemon/reap_rules.h"
+#include "reap_remote.h"
+#include "remote.h"
 #include "report.h"
 #include "table.h"
 #include "util/array.h"
@@ -17,28 +20,16 @@
 #include "util/strbuf.h"
 #include "util/suggestion.h"
 
-enum reap_rule { REAP_IDLE, REAP_IDLE_IN_TRANSACTION, REAP_ACTIVE, N_REAP_RULES };
-static const struct {
-    const char *name;
-    unsigned state;
-} reap_rules[] = {
-    [REAP_IDLE] = {"reap-idle", SESSION_STATE_BIT(SESSION_STATE_IDLE)},
-    [REAP_IDLE_IN_TRANSACTION] = {"reap-idle-in-transaction",
-                                  SESSION_STATE_BIT(SESSION_STATE_IDLE_IN_TRANSACTION) |
-                                      SESSION_STATE_BIT(SESSION_STATE_IDLE_IN_TRANSACTION_ABORTED)},
-    [REAP_ACTIVE] = {"reap-active", SESSION_STATE_BIT(SESSION_STATE_ACTIVE)},
-};
-static_assert(ARRAY_SIZE(reap_rules) == N_REAP_RULES, "one row for each rule");
-
 struct reap_options {
     struct source_options source;
     const char *target;
-    usec_t after[N_REAP_RULES]; // USEC_INFINITY: no such rule
+    usec_t after[N_REAP_RULES_]; // USEC_INFINITY: no such rule
     struct option_list match[N_SELECTOR_KEYS];
     int64_t keep;
     int64_t max;
     bool cancel;
     bool yes;
+    bool direct;
 };
 
 #define REAP_ROW_AFTER(option, rule, text)                                                                             \
@@ -87,6 +78,10 @@ static const struct option_row reap_options[] = {
      .kind = OPTION_FLAG,
      .offset = offsetof(struct reap_options, yes),
      .help = "do it; without this they are only listed"},
+    {.name = "direct",
+     .kind = OPTION_FLAG,
+     .offset = offsetof(struct reap_options, direct),
+     .help = "over own connections, though a daemon runs"},
 };
 
 // What was announced, and what came of it.
@@ -163,56 +158,27 @@ static int reap_tell_selector(const struct command *command, const char *key, co
     return cli_usage_error(command, "reap: %s", strbuf_str(&text));
 }
 
-// EXIT_DONE with *ret NULL when no selector was given.
-static int reap_make_selector(const struct command *command, const struct reap_options *options,
-                              struct selector **ret) {
-    struct selector *selector = NULL;
+static struct reap_spec reap_make_spec(const struct reap_options *options) {
+    struct reap_spec spec = {
+        .keep = options->keep, .max = options->max, .cancel = options->cancel, .yes = options->yes};
 
+    memcpy(spec.after, options->after, sizeof(spec.after));
     for (unsigned key = 0; key < N_SELECTOR_KEYS; key++) {
-        for (size_t i = 0; i < options->match[key].n_items; i++) {
-            CLEANUP(freep) char *why = NULL;
-            const char *item = options->match[key].items[i];
-            int r = 0;
-            if (!selector) {
-                selector = selector_new();
-                r = selector ? selector_add_clause(selector) : -ENOMEM;
-            }
-            r = r < 0 ? r : selector_add(selector, (enum selector_key)key, item, &why);
-            if (r < 0) {
-                selector_free(selector);
-                return r == -ENOMEM
-                           ? cli_out_of_memory()
-                           : reap_tell_selector(command, selector_key_to_string((enum selector_key)key), item, why);
-            }
-        }
+        spec.match[key] = (struct reap_texts){options->match[key].items, options->match[key].n_items};
     }
-    *ret = selector;
-    return EXIT_DONE;
+    return spec;
 }
 
 static int reap_make_rules(const struct command *command, const struct reap_options *options, struct policy *policy) {
-    policy_clear_timeouts(policy);
-    for (size_t i = 0; i < N_REAP_RULES; i++) {
-        if (options->after[i] == USEC_INFINITY) {
-            continue;
-        }
-        struct timeout *rule = policy_add_timeout(policy, reap_rules[i].name);
-        if (!rule) {
-            return cli_out_of_memory();
-        }
-        rule->state = reap_rules[i].state;
-        rule->after = options->after[i];
-        rule->keep = options->keep;
-        rule->action = i == REAP_ACTIVE && options->cancel ? ACTION_CANCEL : ACTION_TERMINATE;
-        int status = reap_make_selector(command, options, &rule->match);
-        if (status != EXIT_DONE) {
-            return status;
-        }
+    const struct reap_spec spec = reap_make_spec(options);
+    struct reap_mistake mistake = {0};
+
+    int r = reap_rules_make(&spec, policy, &mistake);
+    CLEANUP(freep) char *why = mistake.why;
+    if (r == -EINVAL) {
+        return reap_tell_selector(command, selector_key_to_string(mistake.key), mistake.item, why ? why : "wrong");
     }
-    // A round ends within the minute, so that both say how many it may end at all.
-    policy->limits = (struct limits){.per_poll = options->max, .per_minute = options->max};
-    policy->enforce = options->yes;
-    return EXIT_DONE;
+    return r < 0 ? cli_out_of_memory() : EXIT_DONE;
 }
 
 // ---- what happens
@@ -249,18 +215,36 @@ static int reap_remember(struct reap *reap, const struct event *event) {
     return 0;
 }
 
+static int reap_write(struct reap *reap, const struct event *event, struct strbuf *text) {
+    strbuf_add_char(text, '\n');
+    int status = reap_remember(reap, event) < 0 ? cli_out_of_memory() : cli_write(text);
+    reap->status = reap->status == EXIT_DONE ? status : reap->status;
+    return status;
+}
+
 // One line, at once: this is the record of the act.
 static bool reap_say(struct reap *reap, const struct event *event) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
 
     event_render(event, &text);
-    strbuf_add_char(&text, '\n');
-    int status = reap_remember(reap, event) < 0 ? cli_out_of_memory() : cli_write(&text);
-    if (status != EXIT_DONE && reap->status == EXIT_DONE) {
-        reap->status = status;
+    int status = reap_write(reap, event, &text);
+    if (status != EXIT_DONE) {
         oneshot_interrupt(reap->oneshot);
     }
     return status == EXIT_DONE;
+}
+
+// The daemon has the record of what it did; this tells of it.
+static void reap_on_remote_event(void *userdata, const struct event *event, const char *message) {
+    struct reap *reap = userdata;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    if (event->kind == EVENT_DECISION && event->observe) {
+        reap_list(reap, event);
+        return;
+    }
+    escape_printable(&text, message, strlen(message));
+    (void)reap_write(reap, event, &text);
 }
 
 static bool reap_on_event(void *userdata, const struct event *event) {
@@ -343,6 +327,20 @@ static int reap_tell_outcomes(struct reap *reap, const struct oneshot_result *re
     return status != EXIT_DONE ? status : n_fine == (int64_t)reap->n_acts ? EXIT_DONE : EXIT_FAILED;
 }
 
+static int reap_conclude(struct reap *reap, const struct oneshot_result *result, bool failed) {
+    if (reap->status != EXIT_DONE) {
+        return reap->status;
+    }
+    for (size_t i = 0; i < result->n_verdicts; i++) {
+        if (!result->verdicts[i].ok) {
+            cli_tell_failure(&result->verdicts[i]);
+            failed = true;
+        }
+    }
+    int status = reap->options->yes ? reap_tell_outcomes(reap, result) : reap_tell_list(reap, result);
+    return status == EXIT_DONE && failed ? EXIT_FAILED : status;
+}
+
 static int reap_go(struct reap *reap, const struct settings *settings) {
     CLEANUP(oneshot_result_deinit) struct oneshot_result result = {0};
     const struct oneshot_options options = {
@@ -352,28 +350,34 @@ static int reap_go(struct reap *reap, const struct settings *settings) {
         .enforce = reap->options->yes,
         .timeout = USEC_INFINITY,
     };
-    bool failed = false;
 
     int r = oneshot_new(&options, reap_on_event, reap, &reap->oneshot);
     if (r == 0) {
         r = oneshot_round(reap->oneshot, &result);
         reap->oneshot = oneshot_free(reap->oneshot); // settles what is open, so that its outcome is told and counted
     }
-    if (reap->status != EXIT_DONE) {
-        return reap->status;
-    }
-    if (r < 0) {
+    if (r < 0 && reap->status == EXIT_DONE) {
         cli_error(r == -EINTR ? "interrupted" : "reap cannot go on: %s", strerror(-r));
-        failed = true;
     }
-    for (size_t i = 0; i < result.n_verdicts; i++) {
-        if (!result.verdicts[i].ok) {
-            cli_tell_failure(&result.verdicts[i]);
-            failed = true;
-        }
+    return reap_conclude(reap, &result, r < 0);
+}
+
+// Over the daemon's connections. False: it cannot, and has done nothing.
+static bool reap_go_remote(struct reap *reap, const struct settings *settings, int *ret_status) {
+    CLEANUP(oneshot_result_deinit) struct oneshot_result result = {0};
+    const struct reap_spec spec = reap_make_spec(reap->options);
+
+    switch (reap_remote(settings, reap->options->target, &spec, reap_on_remote_event, reap, &result)) {
+    case REAP_REMOTE_DONE:
+        *ret_status = reap_conclude(reap, &result, false);
+        return true;
+    case REAP_REMOTE_FAILED:
+        *ret_status = EXIT_FAILED;
+        return true;
+    case REAP_REMOTE_CANNOT:
+        break;
     }
-    int status = reap->options->yes ? reap_tell_outcomes(reap, &result) : reap_tell_list(reap, &result);
-    return status == EXIT_DONE && failed ? EXIT_FAILED : status;
+    return false;
 }
 
 static int reap_check(const struct command *command, const struct reap_options *options) {
@@ -420,6 +424,9 @@ static int reap_run(const struct command *command, int argc, char **argv) {
     }
     CLEANUP(reap_deinit) struct reap reap = {.options = &options, .config = settings->config};
     table_init(&reap.table, columns, ARRAY_SIZE(columns));
+    if (remote_find(settings, options.direct, options.source.conninfo) && reap_go_remote(&reap, settings, &status)) {
+        return status;
+    }
     return reap_go(&reap, settings);
 }
 

@@ -197,7 +197,7 @@ static int remote_read_alarms(json_t *array, struct summary *summary) {
     return 0;
 }
 
-static void remote_read_error(json_t *error, struct pg_error *ret) {
+void remote_read_error(json_t *error, struct pg_error *ret) {
     *ret = (struct pg_error){.kind = PG_ERROR_OTHER};
     for (unsigned i = 0; i < (unsigned)PG_N_ERROR_KINDS_; i++) {
         if (strcmp(pg_error_kind_to_string((enum pg_error_kind)i), remote_text(error, "kind")) == 0) {

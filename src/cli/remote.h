@@ -32,5 +32,7 @@ int remote_read(const struct settings *settings, const char *target, json_t *doc
 // What holds sessions back, by reason.
 void remote_read_held(json_t *object, int64_t held[N_HELD_REASONS_]);
 
+void remote_read_error(json_t *error, struct pg_error *ret); // "kind", "sqlstate", "message"
+
 // A session as the daemon's documents have it; strings are borrowed from the object.
 void remote_read_session(json_t *object, struct session_row *ret);

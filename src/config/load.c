@@ -293,6 +293,24 @@ int config_load(const struct config_source *source, struct diag_list *diags, str
     return load_finish(&loader, r, ret);
 }
 
+int config_copy_policy(const struct config *config, struct policy **ret) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(config_freep) struct config *copy = calloc(1, sizeof(*copy));
+    if (!copy || !(copy->policy = policy_new())) {
+        return -ENOMEM;
+    }
+    // The tree is read only; it has been found without mistakes before.
+    copy->tree = config->tree;
+    struct binder binder = {.diags = &diags, .config = copy, .root = copy->tree};
+    int r = schema_bind(&binder, &tables_root);
+    copy->tree = NULL;
+    if (r < 0 || diags.n_errors > 0 || diags.failed) {
+        return -ENOMEM;
+    }
+    *ret = TAKE_PTR(copy->policy);
+    return 0;
+}
+
 int config_find_socket(const struct config_source *source, char **ret) {
     CLEANUP(diag_list_deinit) struct diag_list diags = {0};
     struct loader loader = {.diags = &diags, .lookup = source->lookup, .lookup_data = source->lookup_data};

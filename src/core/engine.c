@@ -232,6 +232,15 @@ static bool engine_is_pressed(const struct engine *engine) {
                                 engine->poll_interval));
 }
 
+static void engine_take_hold(struct engine *engine, const struct engine_input *input) {
+    for (size_t i = 0; i < input->hold.n_ids; i++) {
+        struct session *session = snapshot_find(&engine->snapshot, &input->hold.ids[i]);
+        if (session) {
+            session->hold_until = MAX(session->hold_until, input->hold.until);
+        }
+    }
+}
+
 int engine_step(struct engine *engine, const struct engine_input *input, usec_t now, const struct engine_result **ret) {
     uint64_t first_serial = engine->next_serial;
     int r = 0;
@@ -261,6 +270,9 @@ int engine_step(struct engine *engine, const struct engine_input *input, usec_t 
         break;
     case ENGINE_INPUT_PAUSE:
         r = engine_take_pause(engine, input);
+        break;
+    case ENGINE_INPUT_HOLD:
+        engine_take_hold(engine, input);
         break;
     case ENGINE_INPUT_CONDITION:
         r = alarms_set_builtin(&engine->alarms, ALARM_CONDITION(input->condition.condition), NULL,

@@ -163,7 +163,7 @@ static const struct api_route {
     {"/healthz", false, api_get_healthz},      {"/readyz", false, api_get_readyz},
     {"/metrics", false, api_get_metrics},      {"/api/v1/status", false, api_get_status},
     {"/api/v1/pause", true, api_post_pause},   {"/api/v1/resume", true, api_post_resume},
-    {"/api/v1/reload", true, api_post_reload},
+    {"/api/v1/reload", true, api_post_reload}, {"/api/v1/reap", true, api_post_reap},
 };
 
 static void api_get_index(const struct api_call *call) {

@@ -27,7 +27,7 @@ static void api_answer_error(const struct api_call *call, int status, const stru
     api_answer_json(call, status, json_pack("{s:s}", "error", strbuf_str(text)));
 }
 
-static void api_say_error(const struct api_call *call, int status, const char *text) {
+void api_say_error(const struct api_call *call, int status, const char *text) {
     api_answer_json(call, status, json_pack("{s:s}", "error", text));
 }
 

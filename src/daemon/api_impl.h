@@ -21,3 +21,12 @@ struct api_call {
 void api_post_pause(const struct api_call *call);  // ?name=&for=
 void api_post_resume(const struct api_call *call); // ?name=
 void api_post_reload(const struct api_call *call);
+void api_say_error(const struct api_call *call, int status, const char *text);
+
+// api_reap.c. The body is what is asked for: {"target", "idle", "idle_in_transaction", "active" (each in microseconds),
+// "match": {KEY: [TEXT]}, "keep", "max", "cancel", "yes"}. The answer, when all is settled: {"targets": [{"target",
+// "ok", "held_back", "error"}], "events": [EVENT]}.
+void api_post_reap(const struct api_call *call);
+struct api_reap *api_reap_new(struct app_state *app); // NULL: out of memory
+struct api_reap *
+api_reap_free(struct api_reap *reap); // NULL-safe, returns NULL; after the front and before the targets

@@ -10,6 +10,7 @@
 
 #include "api.h"
 #include "api_fresh.h"
+#include "api_impl.h"
 #include "app_impl.h"
 #include "daemon/clock.h"
 #include "util/escape.h"
@@ -224,7 +225,8 @@ static int app_open_front(struct app_state *app, const char **ret_why) {
         return -ENOMEM;
     }
     app->fresh = api_fresh_new(app);
-    if (!app->fresh) {
+    app->reap = api_reap_new(app);
+    if (!app->fresh || !app->reap) {
         return -ENOMEM;
     }
     int r = front_prepare(app->front, app->settings->config, &app->why);
@@ -242,6 +244,7 @@ static int app_open_front(struct app_state *app, const char **ret_why) {
 static void app_close(struct app_state *app) {
     (void)front_free(app->front);
     (void)api_fresh_free(app->fresh);
+    (void)api_reap_free(app->reap);
     (void)pauses_free(app->pauses);
     app->targets = app_free_targets(app->targets, app->n_targets);
     (void)loop_signal_free(app->on_term);

@@ -27,6 +27,7 @@ struct app_state {
     size_t n_targets;
     bool has_rejected;       // the last reload: the alarm is raised
     struct api_fresh *fresh; // answers that wait for polls
+    struct api_reap *reap;
     struct pauses *pauses;
     struct front *front;     // what is served
     struct service *service; // what the service manager is told

@@ -161,6 +161,10 @@ bool executor_is_busy(const struct executor *executor) {
     return executor->head < executor->n_items || executor_has_refused(executor);
 }
 
+bool executor_is_out(const struct executor *executor) {
+    return executor->n_in[EXECUTOR_SENT] > 0;
+}
+
 size_t executor_take_chunk(struct executor *executor, const struct decision **ret) {
     size_t n = 0;
     if (executor->n_in[EXECUTOR_SENT] > 0 || executor->n_in[EXECUTOR_RECORDED] == 0) {

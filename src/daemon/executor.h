@@ -32,6 +32,7 @@ bool executor_is_busy(const struct executor *executor);    // anything not repor
 // The next chunk to send, all of them recorded; marks them as sent. 0: none, or one is still out. Valid until the next
 // call; the strings until they are reported.
 size_t executor_take_chunk(struct executor *executor, const struct decision **ret);
+bool executor_is_out(const struct executor *executor); // a chunk is with the server
 // The chunk could not be sent after all.
 void executor_return_chunk(struct executor *executor);
 // Results of what was sent.

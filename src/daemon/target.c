@@ -93,6 +93,10 @@ static void target_close(struct target *target, usec_t now) {
     target->server->kind->close(target->server);
     dial_release(target->dial, now);
     executor_lost(target->executor);
+    target->is_visit_out = false;
+    if (target->visit) {
+        visit_lost(target->visit, now);
+    }
     if (target->is_polling) {
         target_count_poll(target, POLL_LOST);
     }
@@ -185,14 +189,43 @@ static void target_look(struct target *target) {
 // Sends the next chunk if there is one. True: there is something new to dispatch.
 static bool target_act(struct target *target) {
     const struct decision *decisions;
-    size_t n = target->state == TARGET_WATCHING ? executor_take_chunk(target->executor, &decisions) : 0;
+    struct executor *executor = target->executor;
+    if (target->state != TARGET_WATCHING || target->is_visit_out) {
+        return false;
+    }
+    size_t n = executor_take_chunk(executor, &decisions);
+    if (n == 0 && target->visit && !executor_is_out(executor)) {
+        executor = target->visit->executor;
+        n = executor_take_chunk(executor, &decisions);
+    }
     if (n == 0) {
         return false;
     }
+    target->is_visit_out = executor != target->executor;
     if (target->server->kind->act(target->server, decisions, n) < 0) {
-        executor_return_chunk(target->executor);
+        executor_return_chunk(executor);
+        target->is_visit_out = false;
     }
     return true;
+}
+
+// After our own engine, so that it knows whom that is ending; and that leaves alone whom it ends.
+static void target_show_visit(struct target *target, const struct scan *scan, usec_t now) {
+    CLEANUP(freep) struct session_id *held = NULL;
+    size_t n_held = 0;
+    if (!target->visit) {
+        return;
+    }
+    if (visit_take_scan(target->visit, target->engine, scan, now, &held, &n_held) < 0) {
+        visit_stop(target->visit, now);
+    }
+    if (n_held > 0) {
+        const struct engine_input input = {
+            .kind = ENGINE_INPUT_HOLD,
+            .hold = {.ids = held, .n_ids = n_held, .until = usec_add(now, ENGINE_LINGERING_AFTER)},
+        };
+        (void)target_step(target, &input, now); // else both may name one: the guard sees to it
+    }
 }
 
 static void target_take_scan(struct target *target, const struct scan *scan, usec_t now) {
@@ -209,6 +242,7 @@ static void target_take_scan(struct target *target, const struct scan *scan, use
         return;
     }
     target_count_scan(target, scan, now);
+    target_show_visit(target, scan, now);
     target->owes_polled = target->owes_polled || scan->kind == SCAN_FULL;
 }
 
@@ -270,7 +304,9 @@ static void target_dispatch(struct target *target, unsigned ready, usec_t now) {
             target_note_leader(target, &report);
             break;
         case SERVER_ACTED:
-            executor_report(target->executor, report.acts, report.n_acts);
+            executor_report(target->is_visit_out ? target->visit->executor : target->executor, report.acts,
+                            report.n_acts);
+            target->is_visit_out = false;
             break;
         case SERVER_LOST:
             target_lose(target, OUTAGE_CONNECT, report.error, now);
@@ -282,7 +318,17 @@ static void target_dispatch(struct target *target, unsigned ready, usec_t now) {
 
 // ---- the loop
 
+static void target_drop_visit(struct target *target) {
+    target->visit->is_attached = false;
+    target->visit = NULL;
+}
+
 static void target_tell_owner(struct target *target, usec_t now) {
+    struct visit *visit = target->visit;
+    if (visit && visit->has_ended && !target->is_visit_out) {
+        target_drop_visit(target);
+        visit->options.on_end(visit->options.userdata, now);
+    }
     bool failed = target->owes_failed;
     bool polled = target->owes_polled && !target_is_busy(target);
     target->owes_failed = false;
@@ -306,7 +352,7 @@ static int target_arm(struct target *target) {
 
 // Acts that are under way are seen through first; each has a deadline. There are no new ones, as nothing is polled.
 static void target_check_reconnect(struct target *target, usec_t now) {
-    if (target->owes_reconnect && !executor_is_busy(target->executor)) {
+    if (target->owes_reconnect && !executor_is_busy(target->executor) && !target->visit) {
         target_close(target, now);
         target->owes_loss = true;
         target_start_over(target, now);
@@ -325,7 +371,9 @@ static void target_pump(struct target *target, unsigned ready, usec_t now) {
         }
     } while (r == 0 && target_act(target));
     target_check_reconnect(target, now);
-    loop_timer_set(target->work_timer, r < 0 ? usec_add(now, TARGET_RETRY_STEP) : executor_deadline(target->executor));
+    usec_t deadline = executor_deadline(target->executor);
+    deadline = target->visit ? MIN(deadline, executor_deadline(target->visit->executor)) : deadline;
+    loop_timer_set(target->work_timer, r < 0 ? usec_add(now, TARGET_RETRY_STEP) : deadline);
     r = target_arm(target);
     if (r < 0) {
         struct pg_error error;
@@ -377,7 +425,7 @@ static void target_on_work(void *userdata, usec_t now) {
 
 static void target_on_written(void *userdata, usec_t now) {
     struct target *target = userdata;
-    if (executor_deadline(target->executor) != USEC_INFINITY) {
+    if (executor_deadline(target->executor) != USEC_INFINITY || target->visit) {
         target_pump(target, 0, now);
     }
 }
@@ -476,6 +524,10 @@ void target_stop(struct target *target, usec_t now) {
     if (target->state == TARGET_IDLE) {
         return;
     }
+    if (target->visit) {
+        visit_stop(target->visit, now);
+        target_drop_visit(target);
+    }
     executor_unsend(target->executor, "not sent: pgvigil stopped");
     (void)target_settle_acts(target, now);
     // What was sent and has not come back is unverified, like what was signalled and not seen gone.
@@ -526,6 +578,7 @@ void target_reconfigure(struct target *target, const struct target_options *opti
         target_close(target, now);
         target_start_over(target, now);
     }
+    target_end_visit(target, now); // it was made of the configuration of before
     target->config = options->config;
     target->conninfo = options->conninfo;
     target->enforce = options->enforce;
@@ -542,6 +595,26 @@ void target_reconfigure(struct target *target, const struct target_options *opti
         target_poll_soon(target, now);
     }
     loop_timer_set(target->work_timer, now); // the engine hears of it from the loop
+}
+
+int target_visit(struct target *target, struct visit *visit, usec_t now) {
+    if (target->visit) {
+        return -EBUSY;
+    }
+    if (target->state != TARGET_WATCHING || !target->is_up || target->is_pooled || target->owes_reconnect) {
+        return -ENOTCONN;
+    }
+    target->visit = visit;
+    visit->is_attached = true;
+    target_poll_soon(target, now);
+    return 0;
+}
+
+void target_end_visit(struct target *target, usec_t now) {
+    if (target->visit) {
+        visit_stop(target->visit, now);
+        loop_timer_set(target->work_timer, now);
+    }
 }
 
 void target_note_pause(struct target *target, usec_t now) {

@@ -141,7 +141,7 @@ int target_settle_acts(struct target *target, usec_t now) {
         }
         executor_pop(target->executor);
     }
-    return 0;
+    return target->visit ? visit_settle(target->visit, now) : 0;
 }
 
 // ---- who acts

@@ -12,6 +12,7 @@
 #include "schedule.h"
 #include "target_kind.h"
 #include "target_say.h"
+#include "visit.h"
 
 enum target_state {
     TARGET_IDLE,       // not started, or stopped
@@ -36,6 +37,8 @@ struct target {
     struct dial *dial;
     struct engine *engine;
     struct executor *executor;
+    struct visit *visit; // NULL: none
+    bool is_visit_out;   // the acts that are with the server are its
     struct loop_io *io;
     struct loop_timer *timer;      // the next try, or the next tick
     struct loop_timer *look_timer; // when a session comes due

@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import subprocess
+import time
 
 import pytest
 
@@ -254,3 +255,74 @@ def test_report_without_the_daemon(server, tmp_path):
         assert result.returncode == 0 and "does not watch 'new'" in result.stderr, result
     result = command("report", "-c", path)
     assert result.returncode == 0 and not result.stderr, "no daemon is no news"
+
+
+def reap(served, *arguments):
+    path = os.path.join(served.daemon.directory, "pgvigil.yaml")
+    return command("reap", "-c", path, "--user", "worker", *arguments)
+
+
+def test_P7_reap_on_a_full_server(fresh_server, tmp_path):
+    """By a daemon that only observes, as here a person says what to end; and what it did is in its log."""
+    with Served(fresh_server, tmp_path, enforce=False) as served:
+        served.daemon.wait_up()
+        workers = fill(fresh_server)
+        time.sleep(1.2)
+        result = reap(served, "--idle", "1s", "--direct")
+        assert result.returncode == 1 and "53300" in result.stderr, result
+        result = reap(served, "--idle", "1s", "--max", "7")
+        assert result.returncode == 0 and "7 sessions would be ended; held back: " in result.stdout, result
+        assert not served.daemon.find("decision"), "a list is no event"
+        result = reap(served, "--idle", "1s", "--max", "7", "--yes")
+        assert result.returncode == 0 and "\n7 sessions chosen: 7 gone; held back: " in result.stdout, result
+        assert sum(not one.alive() for one in workers) == 7
+        intents = served.daemon.find("decision", rule="reap-idle")
+        outcomes = served.daemon.find("outcome", rule="reap-idle", outcome="gone")
+        assert len(intents) == len(outcomes) == 7 and not any(one["observe"] for one in intents)
+        # Nothing of its own has changed.
+        assert reap(served, "--idle", "1s", "--app", "none").returncode == 2
+        assert not served.daemon.find("alarm", alarm="lingering")
+
+
+def test_P1_reap_and_a_rule_name_the_same(server, tmp_path):
+    with Served(server, tmp_path, {"idle": rule("3s", match={"user": "worker"})}) as served:
+        served.daemon.wait_up()
+        workers = idle(server, 10, "worker")
+        result = reap(served, "--idle", "1s", "--yes")
+        while "0 sessions chosen" in result.stdout:
+            result = reap(served, "--idle", "1s", "--yes")
+        assert result.returncode == 0, result
+        for one in workers:
+            one.wait_dead()
+            served.daemon.outcome(one, "gone")
+        for one in workers:
+            assert len(served.daemon.find("decision", pid=one.pid)) == 1, "one act for each"
+
+
+def test_P4_reap_spares_who_listens(server, tmp_path):
+    """The daemon has seen the LISTEN; the last statement does not show it any more."""
+    with Served(server, tmp_path) as served:
+        served.daemon.wait_up()
+        listener, other = Session(server, "worker", query="LISTEN x"), Session(server, "worker", query="SELECT 1")
+        command("report", "-c", os.path.join(served.daemon.directory, "pgvigil.yaml"))  # polls anew
+        listener.run("SELECT 1")
+        time.sleep(1.2)
+        result = reap(served, "--idle", "1s", "--yes")
+        assert "1 session chosen: 1 gone; held back: 1 protected" in result.stdout, result
+        assert listener.alive() and not other.alive()
+
+
+def test_reap_while_paused_and_over_a_reload(server, tmp_path):
+    with Served(server, tmp_path, IDLE) as served:
+        served.daemon.wait_up()
+        tell(served, "pause")
+        workers = idle(server, 5, "worker")
+        time.sleep(1.2)
+        result = reap(served, "--idle", "1s", "--yes", "--target", "db")
+        assert "5 sessions chosen: 5 gone" in result.stdout, result
+        assert not any(one.alive() for one in workers)
+        body = json.dumps({"idle": 1, "match": {"user": []}})
+        code, answer = curl(served.url + "/api/v1/reap", "-d", body, path=served.path)
+        assert code == 400 and "cannot be read" in answer, "P2: an empty filter matches nobody"
+        for bad in ("", "[]", "{}", '{"idle": "1s"}', '{"idle": -5}', '{"idle": 1, "match": {"users": ["x"]}}'):
+            assert curl(served.url + "/api/v1/reap", "-d", bad, path=served.path)[0] == 400, bad
