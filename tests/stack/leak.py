@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: PostgreSQL
 """A worker that leaks: for each task it makes a SQLAlchemy engine of its own, uses one connection, gives it back to the
-engine's pool, and keeps the engine for ever. The environment is worker.py's, and RATE, tasks a second, and TASKS: after so
-many it says "mended" and opens no more; what is open stays.
+engine's pool, and keeps the engine for ever. The environment is worker.py's, and RATE, tasks a second, and TASKS: after
+so many it says "mended" and opens no more; what is open stays.
 
 Says at the end what the database made of it, as JSON."""
 

@@ -25,7 +25,8 @@ from pgvtest import fetch, process, server as servers  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 CONF = os.path.join(process.ROOT, "conf", "docker")
 PYTHON = ["/usr/bin/python3", "-B"]
-LOCAL_SETTINGS = {"shared_buffers": "64MB", "log_min_messages": "fatal", "log_connections": "off"}  # for the machine's sake
+# For the machine's sake.
+LOCAL_SETTINGS = {"shared_buffers": "64MB", "log_min_messages": "fatal", "log_connections": "off"}
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin")
 
 
@@ -76,10 +77,9 @@ class Part:
         self.name = name
         self.said = None
         self.log = os.path.join(directory, f"{name}.log")
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **environment}
         with open(self.log, "wb") as log:
-            self.child = process.spawn(
-                argv, stdout=log, stderr=log, cwd="/", env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **environment}
-            )
+            self.child = process.spawn(argv, stdout=log, stderr=log, cwd="/", env=environment)
 
     def text(self):
         with open(self.log, encoding="utf-8", errors="replace") as file:
@@ -305,5 +305,6 @@ def meta_program(compose):
         return None, "no node or no npm here"
     version = compose.version("meta")
     package = f"@supabase/postgres-meta@{version}"
-    argv = ["npm", "install", "--prefix", "{dest}", "--no-save", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
+    argv = ["npm", "install", "--prefix", "{dest}", "--no-save", "--omit=dev", "--ignore-scripts"]
+    argv += ["--no-audit", "--no-fund"]
     return fetch.once(f"postgres-meta-{version}", [*argv, package], 180)

@@ -2,8 +2,8 @@
 """Connects as PostgREST does: a pool of connections with its application name, each request one transaction of prepared
 statements under SET LOCAL ROLE, and one session that listens on channel pgrst for ever.
 
-The environment: DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD_FILE, PGRST_DB_POOL, PGRST_DB_ANON_ROLE, VERSION. Says at the
-end, as JSON, how the requests went, how many connections it had to open, and how many notifications came."""
+The environment: DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD_FILE, PGRST_DB_POOL, PGRST_DB_ANON_ROLE, VERSION. Says
+at the end, as JSON, how the requests went, how many connections it had to open, and how many notifications came."""
 
 import json
 import os

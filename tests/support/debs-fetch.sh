@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: PostgreSQL
-# debs-fetch.sh SUITE DEST PACKAGE... : packages of a Debian suite unpacked in DEST, not installed, by any user; the machine's
-# packages and apt's state stay as they are. Only those named: what they depend on is the caller's to name, or the machine's.
-# The mirror is the one that this machine's apt uses.
+# debs-fetch.sh SUITE DEST PACKAGE... : packages of a Debian suite unpacked in DEST, not installed, by any user; the
+# machine's packages and apt's state stay as they are. Only those named: what they depend on is the caller's to name, or
+# the machine's. The mirror is the one that this machine's apt uses.
 set -eu
 suite=$1
 mkdir -p "$2"
@@ -17,8 +17,9 @@ trap 'rm -rf "$state" "$dest/debs"' EXIT
 : >"$state/status"
 echo "deb [signed-by=$keyring] $mirror $suite main" >"$state/sources"
 cat >"$state/apt.conf" <<CONF
-Dir::State "$state"; Dir::State::status "$state/status"; Dir::State::Lists "$state/lists"; Dir::Cache "$state/cache"; Dir::Log "$state";
-Dir::Etc::sourcelist "$state/sources"; Dir::Etc::sourceparts "$state/none"; Dir::Etc::parts "$state/none"; Dir::Etc::main "/dev/null";
+Dir::State "$state"; Dir::State::status "$state/status"; Dir::State::Lists "$state/lists";
+Dir::Cache "$state/cache"; Dir::Log "$state"; Dir::Etc::sourcelist "$state/sources";
+Dir::Etc::sourceparts "$state/none"; Dir::Etc::parts "$state/none"; Dir::Etc::main "/dev/null";
 Dir::Etc::preferences "/dev/null"; Dir::Etc::preferencesparts "$state/none";
 Acquire::Languages "none"; Acquire::Check-Valid-Until "false"; APT::Sandbox::User "root";
 CONF

@@ -37,7 +37,11 @@ GRANT CONNECT ON DATABASE :"database" TO pgvigil;
 -- The tables belong to a role that nobody logs in as.
 CREATE ROLE app_owner NOLOGIN;
 CREATE SCHEMA app AUTHORIZATION app_owner;
-CREATE TABLE app.item (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, made timestamptz NOT NULL DEFAULT now(), body text);
+CREATE TABLE app.item (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    made timestamptz NOT NULL DEFAULT now(),
+    body text
+);
 ALTER TABLE app.item OWNER TO app_owner;
 
 -- Those that read and write them.
@@ -72,7 +76,8 @@ GRANT CONNECT ON DATABASE :"database" TO pgbouncer;
 CREATE SCHEMA pgbouncer;
 CREATE FUNCTION pgbouncer.lookup(INOUT name text, OUT password text)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS
-$$SELECT rolname::text, rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1 AND rolcanlogin AND rolname IN ('web')$$;
+$$SELECT rolname::text, rolpassword FROM pg_catalog.pg_authid
+WHERE rolname = $1 AND rolcanlogin AND rolname IN ('web')$$;
 REVOKE ALL ON FUNCTION pgbouncer.lookup(text) FROM PUBLIC;
 GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer;
 GRANT EXECUTE ON FUNCTION pgbouncer.lookup(text) TO pgbouncer;

@@ -4,8 +4,8 @@
 
     worker.py sqlalchemy | asyncpg | pooled
 
-A burst of jobs, as many at once as the pool lets through, then a pause, and so on until SIGTERM. What became of the jobs
-is written as a line of JSON every minute and at the end. Everything comes from the environment; see compose.yaml.
+A burst of jobs, as many at once as the pool lets through, then a pause, and so on until SIGTERM. What became of the
+jobs is written as a line of JSON every minute and at the end. Everything comes from the environment; see compose.yaml.
 """
 
 import asyncio
@@ -93,7 +93,7 @@ def sqlalchemy_engine(**pool):
 
 def run_sqlalchemy(tally):
     """A pool for each process. pool_pre_ping finds out that a connection was ended while it lay in the pool, and opens
-    another one unseen; pool_recycle, below the server's and pgvigil's limits, replaces it before anybody has to end it."""
+    another one unseen; pool_recycle, below the server's and pgvigil's limits, replaces it before anybody has to."""
     from sqlalchemy import text
 
     engine = sqlalchemy_engine(
@@ -166,7 +166,11 @@ async def run_asyncpg(tally):
 
 
 def main():
-    kinds = {"sqlalchemy": run_sqlalchemy, "pooled": run_pooled, "asyncpg": lambda tally: asyncio.run(run_asyncpg(tally))}
+    kinds = {
+        "sqlalchemy": run_sqlalchemy,
+        "asyncpg": lambda tally: asyncio.run(run_asyncpg(tally)),
+        "pooled": run_pooled,
+    }
     if len(sys.argv) != 2 or sys.argv[1] not in kinds:
         sys.exit(f"usage: worker.py {' | '.join(kinds)}")
     tally = Tally()

@@ -59,5 +59,7 @@ def postgresql(suite, major):
 
 def docker_compose():
     """The program that `docker compose` is, which Debian 12 has not."""
-    dest, why = once("docker-compose", [os.path.join(SUPPORT, "debs-fetch.sh"), "trixie", "{dest}", "docker-compose"], 100)
-    return (os.path.join(dest, "usr", "libexec", "docker", "cli-plugins", "docker-compose"), None) if dest else (None, why)
+    script = os.path.join(SUPPORT, "debs-fetch.sh")
+    dest, why = once("docker-compose", [script, "trixie", "{dest}", "docker-compose"], 100)
+    program = "usr/libexec/docker/cli-plugins/docker-compose"
+    return (os.path.join(dest, program), None) if dest else (None, why)
