@@ -44,9 +44,13 @@ static char *reap_remote_ask(const char *target, const struct reap_spec *spec) {
     static const char *const rules[] = {
         [REAP_IDLE] = "idle", [REAP_IDLE_IN_TRANSACTION] = "idle_in_transaction", [REAP_ACTIVE] = "active"};
     json_t *match = reap_remote_match(spec);
-    json_t *body = match ? json_pack("{s:s*, s:I, s:b, s:b, s:o}", "target", target, "keep", (json_int_t)spec->keep,
-                                     "cancel", spec->cancel, "yes", spec->yes, "match", match)
+    bool has_match = json_object_size(match) > 0;
+    json_t *body = match ? json_pack("{s:s*, s:I, s:b, s:b, s:o*}", "target", target, "keep", (json_int_t)spec->keep,
+                                     "cancel", spec->cancel, "yes", spec->yes, "match", has_match ? match : NULL)
                          : NULL;
+    if (!has_match) {
+        json_decref(match);
+    }
     int r = body ? 0 : -1;
     if (r == 0 && spec->max != LIMIT_NONE) {
         r = json_object_set_new(body, "max", json_integer(spec->max));

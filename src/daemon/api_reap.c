@@ -153,7 +153,30 @@ struct api_reap_request {
 static bool api_reap_read_count(json_t *object, const char *key, int64_t fallback, int64_t *ret) {
     json_t *value = json_object_get(object, key);
     *ret = json_is_integer(value) ? json_integer_value(value) : fallback;
-    return (!value || json_is_integer(value)) && *ret >= 0;
+    return !value || (json_is_integer(value) && *ret >= 0);
+}
+
+static bool api_reap_read_flag(json_t *object, const char *key, bool *ret) {
+    json_t *value = json_object_get(object, key);
+    *ret = json_is_true(value);
+    return !value || json_is_boolean(value);
+}
+
+static bool api_reap_read_text(json_t *object, const char *key, const char **ret) {
+    json_t *value = json_object_get(object, key);
+    *ret = json_string_value(value);
+    return !value || *ret;
+}
+
+// P2: what a command of another version may ask for, and we do not know, would be a filter that is not applied.
+static bool api_reap_knows_keys(json_t *object) {
+    static const char *const keys[] = {"target", "idle", "idle_in_transaction", "active", "match", "keep", "max",
+                                       "cancel", "yes"};
+    size_t n_known = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        n_known += json_object_get(object, keys[i]) != NULL;
+    }
+    return n_known == json_object_size(object);
 }
 
 static bool api_reap_read_match(json_t *match, struct api_reap_request *request) {
@@ -174,7 +197,7 @@ static bool api_reap_read_match(json_t *match, struct api_reap_request *request)
         }
         request->spec.match[key] = (struct reap_texts){request->texts[key], n};
     }
-    return n_known == json_object_size(match);
+    return n_known > 0 && n_known == json_object_size(match);
 }
 
 static bool api_reap_read(const struct http_request *http, struct api_reap_request *ret) {
@@ -182,18 +205,17 @@ static bool api_reap_read(const struct http_request *http, struct api_reap_reque
         [REAP_IDLE] = "idle", [REAP_IDLE_IN_TRANSACTION] = "idle_in_transaction", [REAP_ACTIVE] = "active"};
     json_t *document = ret->document = json_loadb(http->body, http->body_len, JSON_REJECT_DUPLICATES, NULL);
     json_t *match = json_object_get(document, "match");
-    bool any = false, ok = json_is_object(document);
+    bool any = false, ok = json_is_object(document) && api_reap_knows_keys(document);
     for (unsigned i = 0; ok && i < N_REAP_RULES; i++) {
         int64_t after;
-        ok = api_reap_read_count(document, rules[i], -1, &after) || after == -1;
+        ok = api_reap_read_count(document, rules[i], -1, &after);
         ret->spec.after[i] = after >= 0 ? (usec_t)after : USEC_INFINITY;
         any |= after >= 0;
     }
     ok = ok && api_reap_read_count(document, "keep", 0, &ret->spec.keep) &&
-         api_reap_read_count(document, "max", LIMIT_NONE, &ret->spec.max);
-    ret->spec.cancel = json_is_true(json_object_get(document, "cancel"));
-    ret->spec.yes = json_is_true(json_object_get(document, "yes"));
-    ret->target = json_string_value(json_object_get(document, "target"));
+         api_reap_read_count(document, "max", LIMIT_NONE, &ret->spec.max) &&
+         api_reap_read_flag(document, "cancel", &ret->spec.cancel) &&
+         api_reap_read_flag(document, "yes", &ret->spec.yes) && api_reap_read_text(document, "target", &ret->target);
     return ok && any && (!match || (json_is_object(match) && api_reap_read_match(match, ret)));
 }
 

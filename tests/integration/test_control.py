@@ -326,3 +326,25 @@ def test_reap_while_paused_and_over_a_reload(server, tmp_path):
         assert code == 400 and "cannot be read" in answer, "P2: an empty filter matches nobody"
         for bad in ("", "[]", "{}", '{"idle": "1s"}', '{"idle": -5}', '{"idle": 1, "match": {"users": ["x"]}}'):
             assert curl(served.url + "/api/v1/reap", "-d", bad, path=served.path)[0] == 400, bad
+
+
+def test_P2_a_reap_that_is_not_wholly_understood_is_refused(server, tmp_path):
+    """What another version may ask for: a filter that is not applied would be one that matches everybody."""
+    strange = (
+        {"ignore": {"user": ["worker"]}},
+        {"target": 1},
+        {"target": None},
+        {"cancel": "yes"},
+        {"match": {}},
+        {"keep": "5"},
+        {"max": 1.5},
+        {"active": "1h"},
+        {"active": -1},
+    )
+    with Served(server, tmp_path) as served:
+        served.daemon.wait_up()
+        worker = Session(server, "worker", query="SELECT 1")
+        for more in strange:
+            body = json.dumps({"idle": 0, "yes": True, **more})
+            assert curl(served.url + "/api/v1/reap", "-d", body, path=served.path)[0] == 400, more
+        assert worker.alive() and not served.daemon.find("decision")
