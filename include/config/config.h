@@ -127,7 +127,8 @@ int config_load_buffer(const char *name, const char *text, size_t len, config_lo
 // What runs without any file: observe, defaults, one target named `target` with that conninfo.
 int config_default(const char *target, const char *conninfo, struct diag_list *diags, struct config **ret);
 
-// What the configuration was compiled to, once more: for rules of one's own, as the first is shared by then. 0 or -ENOMEM.
+// What the configuration was compiled to, once more: for rules of one's own, as the first is shared by then. 0 or
+// -ENOMEM.
 int config_copy_policy(const struct config *config, struct policy **ret);
 
 // The effective configuration as YAML that config_load() accepts, apps and rules numbered in effective order by

@@ -273,8 +273,15 @@ static int api_reap_make(const struct api_call *call, const struct api_reap_requ
         r = reap_rules_make(&request->spec, policy, &mistake);
     }
     CLEANUP(freep) char *why = mistake.why;
+    if (r == -EINVAL) {
+        CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+        strbuf_addf(&text, "%s: ", selector_key_to_string(mistake.key));
+        escape_text(&text, why ? why : "wrong");
+        api_say_error(call, 400, strbuf_str(&text));
+    } else if (r < 0) {
+        api_say_error(call, 503, "out of memory");
+    }
     if (r < 0) {
-        api_say_error(call, r == -EINVAL ? 400 : 503, r == -EINVAL ? "a selector is wrong" : "out of memory");
         return r;
     }
     *ret = TAKE_PTR(policy);

@@ -324,6 +324,9 @@ def test_reap_while_paused_and_over_a_reload(server, tmp_path):
         body = json.dumps({"idle": 1, "match": {"user": []}})
         code, answer = curl(served.url + "/api/v1/reap", "-d", body, path=served.path)
         assert code == 400 and "cannot be read" in answer, "P2: an empty filter matches nobody"
+        body = json.dumps({"idle": 1, "match": {"client_addr": ["10.0.0.1/8"]}})
+        code, answer = curl(served.url + "/api/v1/reap", "-d", body, path=served.path)
+        assert code == 400 and "client_addr: " in answer
         for bad in ("", "[]", "{}", '{"idle": "1s"}', '{"idle": -5}', '{"idle": 1, "match": {"users": ["x"]}}'):
             assert curl(served.url + "/api/v1/reap", "-d", bad, path=served.path)[0] == 400, bad
 
