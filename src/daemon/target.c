@@ -186,11 +186,12 @@ static void target_look(struct target *target) {
     target->is_looking = target->server->kind->look(target->server, target->look, target->n_look) == 0;
 }
 
-// Sends the next chunk if there is one. True: there is something new to dispatch.
+// Sends the next chunk if there is one. True: there is something new to dispatch. Not behind a poll that may take its
+// time: from there it could not be taken back, and a pause has said that nothing is ended any more.
 static bool target_act(struct target *target) {
     const struct decision *decisions;
     struct executor *executor = target->executor;
-    if (target->state != TARGET_WATCHING || target->is_visit_out) {
+    if (target->state != TARGET_WATCHING || target->is_visit_out || target->server->kind->is_busy(target->server)) {
         return false;
     }
     size_t n = executor_take_chunk(executor, &decisions);

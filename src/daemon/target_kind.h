@@ -70,6 +70,8 @@ struct target_kind {
     int (*look)(struct server *server, const struct session_id *ids, size_t n_ids);
     int (*act)(struct server *server, const struct decision *decisions, size_t n_decisions); // ACT_MAX at most
 
+    bool (*is_busy)(const struct server *server); // something is under way: what is asked for now would wait for it
+
     // Makes the self-check again, after READY. 0 or -ENOMEM.
     int (*check)(struct server *server);
     // The i-th finding of the self-check; false: there are no more. Borrowed until close().

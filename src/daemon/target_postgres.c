@@ -169,6 +169,10 @@ static int postgres_act(struct server *server, const struct decision *decisions,
     return postgres_submit(p, job);
 }
 
+static bool postgres_is_busy(const struct server *server) {
+    return connection_is_busy(postgres_of_const(server)->connection);
+}
+
 static void postgres_set_up(struct postgres *p) {
     usec_t patience = POSTGRES_PATIENCE * p->config->query_timeout;
     int version_num = p->server.version_num;
@@ -347,6 +351,7 @@ const struct target_kind target_kind_postgres = {
     .poll = postgres_poll,
     .look = postgres_look,
     .act = postgres_act,
+    .is_busy = postgres_is_busy,
     .check = postgres_check,
     .finding = postgres_finding,
     .survey = postgres_survey,

@@ -12,10 +12,15 @@ import pytest
 from pgvtest import process
 from pgvtest.clients import Session, idle
 from pgvtest.daemon import command, rule, wrapper, write_config
+from pgvtest.proxy import Proxy
 from pgvtest.served import Served, curl
+from pgvtest.server import Postgres
 
 OTHER = {"application_name": "other"}
 IDLE = {"idle": rule("1s", match={"user": "worker"}, ignore=OTHER), "other": rule("1s", match=OTHER)}
+
+
+BIND = b"\0pgvigil_%s\0"  # the portal without a name, then the statement's
 
 
 def tell(served, *arguments):
@@ -67,6 +72,35 @@ def test_P8_a_pause_ends_nothing_and_a_resume_goes_on(server, tmp_path):
         session.wait_dead()
         assert not status(served)["pauses"]
         assert tell(served, "resume") == "nothing is paused\n"
+
+
+def test_P8_a_pause_takes_back_what_waits_behind_a_poll(tmp_path):
+    """The first chunk of victims takes longer than the interval, and the poll after it is stalled."""
+    with Postgres(max_connections=80) as server, Proxy(server.port) as line:
+        seen = []
+
+        def watch(data):
+            if not seen and BIND % b"terminate" in data:
+                seen.append("acts")
+                time.sleep(0.7)
+            elif seen == ["acts"] and BIND % b"facts" in data:
+                seen.append("poll")
+                line.stall()
+            return data
+
+        line.on_request = watch
+        rules = {"idle": rule("1s", match={"user": "worker"})}
+        target = {"conninfo": server.conninfo(port=line.port), "poll_interval": "300ms"}
+        workers = idle(server, 60, "worker")
+        time.sleep(1)
+        with Served(server, tmp_path, rules, target=target) as served:
+            process.wait_until(lambda: "poll" in seen, 15, "a poll after the first acts")
+            time.sleep(0.3)
+            tell(served, "pause")
+            line.resume()
+            n = served.daemon.wait("held_back", reason="paused")["count"]
+            served.daemon.wait("outcome", outcome="gone", n=60 - n)
+            assert n >= 10 and sum(one.alive() for one in workers) == n
 
 
 def test_one_rule_alone_and_by_itself(server, tmp_path):
