@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "daemon/clock.h"
 #include "notifier.h"
@@ -166,13 +167,21 @@ static bool attempt_read_token(struct attempt *attempt, const struct webhook_con
            attempt_fail(attempt, "bearer_token_file", "out of memory");
 }
 
+// The rest is libcurl's to say. It would wait for the writer of a pipe, and the loop with it.
+static bool attempt_check_ca(struct attempt *attempt, const struct webhook_config *config) {
+    struct stat st;
+    bool is_other = config->ca_file && stat(config->ca_file, &st) == 0 && !S_ISREG(st.st_mode);
+    return !is_other || attempt_fail(attempt, "ca_file", "not a regular file");
+}
+
 static bool attempt_read(struct attempt *attempt, const struct webhook_config *config) {
     for (size_t i = 0; i < config->n_headers; i++) {
         if (!attempt_add_header(attempt, config->headers[i].name, ": ", config->headers[i].value)) {
             return attempt_fail(attempt, "headers", "out of memory");
         }
     }
-    return attempt_read_url(attempt, config) && attempt_read_token(attempt, config);
+    return attempt_read_url(attempt, config) && attempt_read_token(attempt, config) &&
+           attempt_check_ca(attempt, config);
 }
 
 // The message is under way afterwards, or settled.

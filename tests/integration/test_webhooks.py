@@ -166,6 +166,25 @@ def test_files_are_read_at_each_attempt(server, tmp_path):
             assert len(first.requests) == n_first
 
 
+def test_certificates_in_a_pipe_keep_nobody_waiting(server, tmp_path):
+    """To open it libcurl would wait for its writer, and the watch with it."""
+    pipe = tmp_path / "ca.pem"
+    os.mkfifo(pipe)
+    with Receiver() as receiver:
+        url = receiver.url().replace("http:", "https:")
+        content = content_of(
+            server,
+            {"idle": rule("500ms", match={"user": "app"})},
+            oncall={"url": url, "format": "json", "ca_file": str(pipe)},
+        )
+        with Daemon(content) as daemon:
+            daemon.wait_up()
+            idle(server, 2, "worker")
+            failed = daemon.wait("notification_failed", reason="settings")
+            assert "(ca_file: not a regular file)" in failed["message"]
+            latency(server, daemon)
+
+
 # ---- receivers that fail
 
 
