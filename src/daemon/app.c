@@ -272,6 +272,8 @@ static int app_watch(struct app_state *app) {
     int r = loop_run(app->context.loop);
     app_expect_second_signal(app);
     service_stopping(app->service);
+    // Nobody is to give commands to what is being taken down: the loop runs once more, for the webhooks.
+    app->front = front_free(app->front);
     now = clock_monotonic();
     for (size_t i = 0; i < app->n_targets; i++) {
         target_stop(app->targets[i], now);

@@ -406,6 +406,22 @@ def test_a_name_server_that_never_answers_delays_nothing(server, tmp_path):
 # ---- life
 
 
+def test_a_stop_takes_no_more_commands(server, tmp_path):
+    """The loop goes on for what is owed. A reload then would begin to watch anew."""
+    with Receiver(answers=[hang] * 10) as receiver:
+        content = content_of(server, hanging={"url": receiver.url(), "format": "json"})
+        path = str(tmp_path / "control.sock")
+        with Daemon({**content, "control": {"socket": path}}) as daemon:
+            daemon.wait_up()
+            idle(server, 2, "worker")
+            receiver.wait()
+            os.kill(daemon.pid, signal.SIGTERM)
+            process.wait_until(lambda: server.count("usename = 'pgvigil'") == 0, 10, "no session", interval=0.005)
+            assert command("reload", "--socket", path).returncode == 1
+            assert daemon.child.wait(10) == 0
+            assert not daemon.find("config_loaded", level="notice") and not daemon.find("target_up")[1:]
+
+
 def test_a_stop_tells_what_is_owed(server):
     port = free_port()
     with Daemon(content_of(server, oncall={"url": f"http://127.0.0.1:{port}/", "format": "slack"})) as daemon:
