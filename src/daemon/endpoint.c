@@ -182,9 +182,10 @@ int endpoint_listen_unix(const char *path, const char *group, int *ret_fd, struc
 int endpoint_socket_set_group(struct endpoint_socket *at, const char *group, struct strbuf *why) {
     gid_t gid = getegid();
     int r = group ? endpoint_find_group(group, &gid, why) : 0;
-    if (r < 0) {
-        return r;
-    }
+    return r < 0 ? r : endpoint_socket_set_gid(at, gid, why);
+}
+
+int endpoint_socket_set_gid(struct endpoint_socket *at, gid_t gid, struct strbuf *why) {
     if (chown(at->path, (uid_t)-1, gid) < 0) {
         return endpoint_fail(errno, why);
     }

@@ -25,6 +25,8 @@ int endpoint_listen_unix(const char *path, const char *group, int *ret_fd, struc
                          struct strbuf *why);
 // Gives it to another group; NULL: the process's own. 0 or -errno with `why`.
 int endpoint_socket_set_group(struct endpoint_socket *at, const char *group, struct strbuf *why);
+// Gives it back to a group that it had before.
+int endpoint_socket_set_gid(struct endpoint_socket *at, gid_t gid, struct strbuf *why);
 // Removes the socket if it is still the one that was made, and forgets it.
 void endpoint_socket_remove(struct endpoint_socket *at);
 

@@ -35,6 +35,9 @@ struct plan {
     bool keeps;       // what is open stays
     struct door next; // open, or closed
     bool was_closed;  // the one before had to make way: to be opened again by abort
+    bool was_regrouped;
+    gid_t gid_before; // of the socket, which abort gives back to it
+    char *group_before;
     struct strbuf failure;
 };
 
@@ -102,18 +105,28 @@ static bool front_is_same(const char *a, const char *b) {
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-// The same path: another group, perhaps. 0 or -errno with `why`.
-static int front_regroup(struct door *door, struct door *next, struct strbuf *why) {
-    if (front_is_same(door->group, next->group)) {
+// The same path: another group, perhaps. 0 or -errno with `failure`.
+static int front_regroup(struct door *door, struct plan *plan) {
+    if (front_is_same(door->group, plan->next.group)) {
         return 0;
     }
-    int r = endpoint_socket_set_group(&door->socket, next->group, why);
+    gid_t before = door->socket.gid;
+    int r = endpoint_socket_set_group(&door->socket, plan->next.group, &plan->failure);
     if (r == 0) {
         http_listener_set_gid(door->listener, door->socket.gid);
-        free(door->group);
-        door->group = TAKE_PTR(next->group);
+        plan->was_regrouped = true;
+        plan->gid_before = before;
+        plan->group_before = door->group;
+        door->group = TAKE_PTR(plan->next.group);
     }
     return r;
+}
+
+static void front_undo_regroup(struct door *door, struct plan *plan) {
+    (void)endpoint_socket_set_gid(&door->socket, plan->gid_before, &plan->failure);
+    http_listener_set_gid(door->listener, door->socket.gid);
+    free(door->group);
+    door->group = TAKE_PTR(plan->group_before);
 }
 
 // From 127.0.0.1:9432 to 0.0.0.0:9432 there is no way but by closing the first.
@@ -131,7 +144,7 @@ static int front_plan(struct front *front, enum door_kind kind, const struct con
     }
     plan->keeps = door->listener && front_is_same(door->name, plan->next.name);
     if (plan->keeps) {
-        r = front_regroup(door, &plan->next, &plan->failure);
+        r = front_regroup(door, plan);
         door_close(&plan->next);
         return r;
     }
@@ -150,6 +163,7 @@ static int front_plan(struct front *front, enum door_kind kind, const struct con
 static void front_forget_plans(struct front *front) {
     for (size_t i = 0; i < N_DOORS; i++) {
         door_close(&front->plans[i].next);
+        free(front->plans[i].group_before);
         strbuf_deinit(&front->plans[i].failure);
         front->plans[i] = (struct plan){0};
     }
@@ -206,6 +220,9 @@ void front_abort(struct front *front) {
         struct plan *plan = &front->plans[i];
         door_close(&plan->next);
         strbuf_clear(&plan->failure);
+        if (plan->was_regrouped) {
+            front_undo_regroup(door, plan);
+        }
         if (plan->was_closed && door_open(front, (enum door_kind)i, door, &plan->failure) < 0) {
             CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
             struct event event = event_make(EVENT_CONFIG_LOADED, EVENT_WARNING, NULL);

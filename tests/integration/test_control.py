@@ -194,6 +194,20 @@ def test_reload_waits_for_the_verdict(server, tmp_path):
         assert f"{path}, enforcing: 1 target, 1 rule, 0 alarms" in tell(served, "reload")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a socket to other groups")
+@pytest.mark.skipif(os.path.exists("/run/systemd/journal/socket"), reason="needs a machine without a journal")
+def test_P9_a_refused_reload_opens_the_socket_to_nobody(server, tmp_path):
+    with Served(server, tmp_path, control_group="4711") as served:
+        served.daemon.wait_up()
+        content = {**served.content, "control": {"socket": served.path, "group": "4712"}}
+        write_config(served.daemon.directory, {**content, "outputs": {"log": {"format": "journal"}}})
+        assert "goes on as before" in refused(served, "reload")
+        assert os.stat(served.path).st_gid == 4711
+        write_config(served.daemon.directory, content)
+        tell(served, "reload")
+        assert os.stat(served.path).st_gid == 4712
+
+
 def test_without_a_daemon(tmp_path):
     path = str(tmp_path / "none.sock")
     for name in ("status", "pause", "resume", "reload", "health"):
