@@ -148,7 +148,7 @@ static int status_add_targets(const struct painter *painter, json_t *targets) {
     static const struct table_column columns[] = {{"target", false}, {"server", false}, {"slots", true},
                                                   {"usable", true},  {"used", true},    {"last poll", false},
                                                   {"pgvigil", false}};
-    CLEANUP(table_deinit) struct table table;
+    CLEANUP(table_deinit) struct table table = {0};
     table_init(&table, columns, ARRAY_SIZE(columns));
     for (size_t i = 0; i < json_array_size(targets); i++) {
         json_t *target = json_array_get(targets, i), *slots = json_object_get(target, "slots");
@@ -242,7 +242,7 @@ static int status_add_holders(const struct painter *painter, json_t *target) {
     static const struct table_column columns[] = {{"app", false}, {"sessions", true},   {"active", true},
                                                   {"idle", true}, {"idle in tx", true}, {"longest idle", true},
                                                   {"pool", true}};
-    CLEANUP(table_deinit) struct table table;
+    CLEANUP(table_deinit) struct table table = {0};
     json_t *apps = json_object_get(target, "apps");
     size_t n = json_array_size(apps);
     int64_t n_more = 0;
@@ -295,7 +295,7 @@ static int status_add_rules(const struct painter *painter, json_t *target) {
     static const struct table_column columns[] = {{"rule", false},      {"does", false},
                                                   {"covers", true},     {"over limit", true},
                                                   {"held back", false}, {"outcomes since start", false}};
-    CLEANUP(table_deinit) struct table table;
+    CLEANUP(table_deinit) struct table table = {0};
     json_t *rules = json_object_get(target, "rules");
     size_t n = json_array_size(rules);
     if (n == 0) {
