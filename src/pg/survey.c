@@ -72,8 +72,8 @@ static void survey_take_overrides(struct job *job, struct decoder *decoder) {
             .database = survey_text_or_null(decoder, OVERRIDES_DATABASE),
             .database_quoted = survey_text_or_null(decoder, OVERRIDES_DATABASE_QUOTED),
         };
-        if ((setting.user && !setting.user_quoted) || (setting.database && !setting.database_quoted)) {
-            decode_fail(decoder, OVERRIDES_ROLE_QUOTED, "is NULL beside a name");
+        if (!setting.user != !setting.user_quoted || !setting.database != !setting.database_quoted) {
+            decode_fail(decoder, OVERRIDES_ROLE_QUOTED, "one of a name and its quoted form is NULL");
         } else if (!server_timeout_from_string(decode_text(decoder, OVERRIDES_NAME), &setting.which)) {
             decode_fail(decoder, OVERRIDES_NAME, "is not one that was asked for");
         } else if (decode_ok(decoder) && server_timeout_parse(decode_text(decoder, OVERRIDES_VALUE), &setting.value)) {

@@ -134,9 +134,12 @@ static char *with_webhooks(const char *text) {
     const char *from = strstr(text, "  # webhooks:\n");
     CHECK_NOT_NULL(from);
     strbuf_add_bytes(&sb, text, (size_t)(from - text));
-    for (; strncmp(from, "  # ", 4) == 0; from = strchr(from, '\n') + 1) {
+    while (strncmp(from, "  # ", 4) == 0) {
+        size_t len = strcspn(from, "\n");
+        CHECK_EQ(from[len], '\n');
         strbuf_add(&sb, "  ");
-        strbuf_add_bytes(&sb, from + 4, strcspn(from + 4, "\n") + 1);
+        strbuf_add_bytes(&sb, from + 4, len - 4 + 1);
+        from += len + 1;
     }
     strbuf_add(&sb, from);
     return strbuf_take(&sb);
