@@ -32,7 +32,7 @@ struct visit {
     size_t n_unsettled;    // decided, and without an outcome
     bool has_ended;
     bool is_attached; // the target still has it
-    bool failed; // before it could decide: error says why
+    bool failed;      // before it could decide: error says why
     struct pg_error error;
     int64_t n_held[N_HELD_REASONS_]; // as of its decisions
 };

@@ -43,6 +43,8 @@ timeouts:
 
 outputs:
   log: {{ format: text, level: notice }}
+http: {{ listen: "off" }}            # a demonstration is not to be reached; left out: 127.0.0.1:9432
+control: {{ socket: "off" }}
 """
 
 OBSERVE_CONFIG = """\
@@ -54,6 +56,8 @@ timeouts:
   long-query: { state: active, after: 1h, action: log }
 outputs:
   log: { format: text, level: info }
+http: { listen: "off" }
+control: { socket: "off" }
 """
 
 ROLES = """
