@@ -111,10 +111,13 @@ const char *cli_failure_hint(const struct pg_error *error) {
     static const char *const hints[] = {
         [PG_ERROR_UNREACHABLE] = "is the server running, and do host and port name it?",
         [PG_ERROR_TIMEOUT] = "the network or the server is stalled, or connect_timeout and query_timeout are too short",
-        [PG_ERROR_FULL] = "the server is full: end sessions on its host as a superuser; on 16 and newer set "
-                          "reserved_connections and GRANT pg_use_reserved_connections, so that we get in next time",
+        [PG_ERROR_FULL] =
+            "superusers have reserved slots; on the server's host: sudo -u postgres pgvigil reap --conninfo "
+            "'host=/var/run/postgresql user=postgres dbname=postgres' --idle 10min",
         [PG_ERROR_OWN_LIMIT] = "the server is not full: raise the CONNECTION LIMIT of our role or database",
-        [PG_ERROR_AUTH] = "check user, password (password_file) and the server's pg_hba.conf",
+        [PG_ERROR_AUTH] =
+            "see that password_file is readable for us and holds the password in its first line, and compare "
+            "user and password with the server's role and its pg_hba.conf",
         [PG_ERROR_DATABASE] = "check dbname, and GRANT CONNECT ON DATABASE to our role",
         [PG_ERROR_STARTING] = "it is starting up, stopping or recovering: try again later",
         [PG_ERROR_SHUTDOWN] = "an administrator ended our session, or the server stops: try again",

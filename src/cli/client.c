@@ -54,6 +54,12 @@ static void client_add_group(const char *path, struct strbuf *why) {
     }
 }
 
+// A file of another kind refuses in the same way as a socket without a listener.
+static bool client_is_socket(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
 static int client_fail_connect(const struct client *client, int error) {
     struct strbuf *why = client->why;
     const char *path = client->request->socket;
@@ -68,7 +74,7 @@ static int client_fail_connect(const struct client *client, int error) {
         strbuf_add(why, ": there is no such socket (does pgvigil run, and with this control.socket?)");
         break;
     case ECONNREFUSED:
-        strbuf_add(why, ": it is left from one that has ended");
+        strbuf_add(why, client_is_socket(path) ? ": it is left from one that has ended" : ": it is no socket");
         break;
     case EACCES:
     case EPERM:

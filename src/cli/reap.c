@@ -331,11 +331,17 @@ static int reap_conclude(struct reap *reap, const struct oneshot_result *result,
     if (reap->status != EXIT_DONE) {
         return reap->status;
     }
+    bool answered = false;
     for (size_t i = 0; i < result->n_verdicts; i++) {
-        if (!result->verdicts[i].ok) {
+        if (result->verdicts[i].ok) {
+            answered = true;
+        } else {
             cli_tell_failure(&result->verdicts[i]);
             failed = true;
         }
+    }
+    if (failed && !answered && reap->n_acts == 0 && reap->table.n_cells == 0) {
+        return EXIT_FAILED; // "0 sessions" would be said of servers that nobody has seen
     }
     int status = reap->options->yes ? reap_tell_outcomes(reap, result) : reap_tell_list(reap, result);
     return status == EXIT_DONE && failed ? EXIT_FAILED : status;

@@ -28,7 +28,7 @@ int remote_call(const struct settings *settings, const char *method, const char 
                                            .timeout = timeout};
     int r = client_call(&request, ret, &why);
     if (r < 0 && r != -ENOENT && r != -ECONNREFUSED) {
-        cli_warning("%s", strbuf_str(&why));
+        cli_warning(r == -EACCES || r == -EPERM ? "%s; the servers are asked directly" : "%s", strbuf_str(&why));
     }
     return r;
 }

@@ -49,7 +49,9 @@ int endpoint_listen_tcp(const char *host, uint16_t port, int *ret_fd, struct str
     }
     const struct sockaddr *address = is_inet6 ? (const struct sockaddr *)&inet6 : (const struct sockaddr *)&inet;
     if (bind(fd, address, is_inet6 ? sizeof(inet6) : sizeof(inet)) < 0 || listen(fd, ENDPOINT_BACKLOG) < 0) {
-        return endpoint_fail(errno, why);
+        int r = endpoint_fail(errno, why);
+        strbuf_add(why, r == -EADDRINUSE ? " (by another pgvigil?)" : "");
+        return r;
     }
     *ret_fd = fd;
     fd = -1;

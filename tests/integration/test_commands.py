@@ -203,7 +203,7 @@ def test_report_on_a_full_server_says_so():
     with Postgres(max_connections=12, superuser_reserved_connections=3) as server:
         sessions = idle(server, 8)
         done = command("report", "--conninfo", server.conninfo())
-        assert done.returncode == FAILED and "53300" in done.stderr
+        assert done.returncode == FAILED and "53300" in done.stderr and "sudo -u postgres pgvigil reap" in done.stderr
         for session in sessions:
             session.close()
 
@@ -257,9 +257,24 @@ def test_reap_with_an_empty_selector_matches_nobody(server):
     assert session.alive(), done
 
 
-def test_reap_that_cannot_reach_the_server_fails():
-    done = command("reap", "--conninfo", "host=127.0.0.1 port=1 user=x dbname=postgres", "--idle", "1min", "--yes")
-    assert done.returncode == FAILED
+@pytest.mark.parametrize("yes", [[], ["--yes"]])
+def test_reap_that_cannot_reach_the_server_counts_nothing(server, tmp_path, yes):
+    nowhere = "host=127.0.0.1 port=1 user=x dbname=postgres"
+    done = command("reap", "--conninfo", nowhere, "--idle", "1min", *yes)
+    assert done.returncode == FAILED and not done.stdout and "hint" in done.stderr
+    settings = config(server)
+    settings["targets"]["nowhere"] = {"conninfo": nowhere}
+    done = command("reap", "-c", write_config(tmp_path, settings), "--idle", "365d", *yes)
+    assert done.returncode == FAILED and done.stdout.startswith("0 sessions ") and "'nowhere'" in done.stderr
+
+
+def test_a_password_file_that_is_missing_is_named_with_what_it_should_be(server, tmp_path):
+    missing = str(tmp_path / "missing")
+    settings = config(server)
+    for target in settings["targets"].values():
+        target["password_file"] = missing
+    done = command("report", "-c", write_config(tmp_path, settings))
+    assert done.returncode == FAILED and missing in done.stderr and "password in its first line" in done.stderr
 
 
 # P10

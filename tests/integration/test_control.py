@@ -213,6 +213,9 @@ def test_without_a_daemon(tmp_path):
     for name in ("status", "pause", "resume", "reload", "health"):
         result = command(name, "--socket", path)
         assert result.returncode == 1 and f"no daemon answers at {path}: there is no such socket" in result.stderr
+    (tmp_path / "file").write_text("mine")
+    result = command("status", "--socket", str(tmp_path / "file"))
+    assert result.returncode == 1 and "file: it is no socket" in result.stderr, result
     result = command("pause", "-c", write_config(tmp_path, {"control": {"socket": "off"}}))
     assert result.returncode == 1 and "control.socket is off" in result.stderr
 

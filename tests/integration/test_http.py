@@ -198,7 +198,7 @@ def test_a_written_address_that_is_taken_is_an_error(server, tmp_path):
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         result = command("run", "-c", write_config(tmp_path, config(server, http={"listen": listen})))
     assert result.returncode == 1
-    assert f"http.listen: cannot listen on {listen}: Address already in use" in result.stderr
+    assert f"http.listen: cannot listen on {listen}: Address already in use (by another pgvigil?)" in result.stderr
 
 
 def test_a_default_that_is_taken_is_a_warning(server, tmp_path):
