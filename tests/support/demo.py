@@ -31,6 +31,7 @@ apps:                              # whose connection is this? first match wins
   postgrest: {{ match: {{ application_name: "PostgREST*" }}, pool: 5 }}
   worker:    {{ match: {{ user: worker }}, pool: 30 }}
   ingest:    {{ match: {{ user: ingest }}, pool: 3 }}
+  studio:    {{ match: {{ application_name: "postgres-meta*" }} }}
 
 protect:                           # besides superusers, listeners, maintenance, pg_dump and its like
   min_age: 1s
@@ -41,10 +42,16 @@ timeouts:
   ingest-leak:        {{ state: idle, after: 3s, match: {{ app: ingest }} }}
   idle:               {{ state: idle, after: 5s, keep: 3 }}    # leave each application three
 
+quotas:
+  studio: {{ match: {{ app: studio }}, max: 2, min_idle: 1s }}   # brought back to it, longest idle first
+
+alarms:
+  slots: {{ metric: usage, above: {{ warning: 80%, critical: 90% }} }}
+
 outputs:
   log: {{ format: text, level: notice }}
 http: {{ listen: "off" }}            # a demonstration is not to be reached; left out: 127.0.0.1:9432
-control: {{ socket: "off" }}
+control: {{ socket: {directory}/control.sock }}   # left out: /run/pgvigil/control.sock
 """
 
 OBSERVE_CONFIG = """\
@@ -65,6 +72,7 @@ CREATE ROLE authenticator LOGIN;
 CREATE ROLE analyst LOGIN;
 CREATE ROLE backup LOGIN;
 CREATE ROLE reporting LOGIN;
+CREATE ROLE studio LOGIN;
 """
 
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
@@ -189,6 +197,13 @@ class Crowd:
         for _ in range(7):
             self.query(self.session(self.doomed, "the ingest job's leak", "ingest", "telethon-ingest"), "SELECT 1")
         say("  ingest        a job that opens a connection for each batch, and closes none: 7 so far")
+        for fate, what, count in (
+            (self.doomed, "Studio's sessions over its quota, longest idle first", 4),
+            (self.safe, "Studio's sessions within its quota", 2),
+        ):
+            for _ in range(count):
+                self.query(self.session(fate, what, "studio", "postgres-meta 0.95.2"), "SELECT 1")
+        say("  studio        postgres-meta, 6 idle; its quota is 2")
         forgotten = self.session(self.doomed, "a transaction left open in psql", "analyst", "psql")
         self.query(forgotten, "BEGIN")
         self.query(forgotten, "SELECT count(*) FROM pg_class")
@@ -224,23 +239,38 @@ def show_log(child):
         print(paint("  | ", "36") + line.decode(errors="backslashreplace").rstrip("\n"), flush=True)
 
 
+def status_of(path):
+    """What a second shell would see."""
+    done = subprocess.run(
+        [process.binary(), "status", "-c", path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=20,
+        check=False,
+    )
+    return done.stdout.decode(errors="backslashreplace").rstrip("\n")
+
+
 def watch(path, crowd):
-    """Runs pgvigil until nothing leaks any more, and one poll longer; its exit status."""
+    """Runs pgvigil until nothing leaks any more, and one poll longer; its exit status, and its status at the end."""
+    seen = ""
     child = process.spawn([process.binary(), "run", "-c", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     reader = threading.Thread(target=show_log, args=(child,), daemon=True)
     reader.start()
     try:
         process.wait_until(lambda: crowd.is_done() or child.poll() is not None, GIVE_UP, "the leaks to be gone", 0.2)
         time.sleep(2.5)
+        seen = status_of(path)
     except process.Timeout:
         pass  # the verdict says what is left
     finally:
         status = process.stop_process(child)
         reader.join(5)
-    return status
+    return status, seen
 
 
-def verdict(crowd, status):
+def verdict(crowd, status, seen):
     good = True
 
     def line(holds, text):
@@ -260,6 +290,7 @@ def verdict(crowd, status):
         f"{left} of {n_idle} idle worker sessions are left (keep: 3, one is in use)",
     )
     line(not crowd.errors, "no application in use noticed anything" if not crowd.errors else "; ".join(crowd.errors))
+    line("gone 4" in seen, "pgvigil status tells the four that the quota evicted")
     line(status == 0, f"pgvigil ended with status {status}")
     return good
 
@@ -273,8 +304,8 @@ def client_view(crowd):
 
 
 def demo(directory):
-    title("A private PostgreSQL server, max_connections = 40, and a stack of applications")
-    with servers.Postgres(max_connections=40) as server:
+    title("A private PostgreSQL server, max_connections = 48, and a stack of applications")
+    with servers.Postgres(max_connections=48) as server:
         server.sql(ROLES)
         crowd = Crowd(server)
         try:
@@ -283,18 +314,19 @@ def demo(directory):
             crowd.start_asyncpg()
             crowd.start_others()
             path = os.path.join(directory, "pgvigil.yaml")
+            text = CONFIG.format(conninfo=server.conninfo(), directory=directory)
             with open(path, "w", encoding="utf-8") as file:
-                file.write(CONFIG.format(conninfo=server.conninfo()))
+                file.write(text)
             title("The configuration")
-            say("".join(f"  {line}\n" for line in CONFIG.format(conninfo=server.conninfo()).splitlines()).rstrip("\n"))
+            say("\n".join(f"  {line}".rstrip() for line in text.splitlines()))
             title("Who holds the slots now (pgvigil report)")
             report(path)
             title("pgvigil watches, and says what it does and why (pgvigil run)")
-            status = watch(path, crowd)
-            title("And now (pgvigil report)")
-            report(path)
+            status, seen = watch(path, crowd)
+            title("What it saw and did, asked in a second shell (pgvigil status)")
+            say(seen)
             title("Who is gone and who is alive, by pid and start of the backend")
-            good = verdict(crowd, status)
+            good = verdict(crowd, status, seen)
             client_view(crowd)
         finally:
             crowd.stop()
