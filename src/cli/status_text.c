@@ -331,9 +331,10 @@ static int status_add_target(const struct painter *painter, json_t *target) {
     escape_text(&name, status_get(target, "target"));
     strbuf_add_char(painter->sb, '\n');
     status_paint(painter, STATUS_BOLD, strbuf_str(&name));
-    if (status_number(json_object_get(target, "slots"), "usage_percent") >= STATUS_ALARMING) {
+    int64_t usage = status_number(json_object_get(target, "slots"), "usage_percent");
+    if (usage >= STATUS_ALARMING) {
         strbuf_add_char(painter->sb, ' ');
-        status_paint(painter, STATUS_RED, "nearly full");
+        status_paint(painter, STATUS_RED, usage >= 100 ? "FULL" : "nearly full");
     }
     strbuf_add_char(painter->sb, '\n');
     status_add_troubles(painter, target);

@@ -59,6 +59,9 @@ static void shows_it(void) {
     for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
         CHECK_CONTAINS(text, lines[i]);
     }
+    CLEANUP(freep)
+    char *full = render("{'targets':[{'target':'db','up':true,'slots':{'usage_percent':133}}]}", false, 0);
+    CHECK_CONTAINS(full, "\ndb FULL\n");
     CHECK_LACKS(text, "unseen");
     CHECK_LACKS(text, "\033");
 }
