@@ -24,7 +24,7 @@
 
 struct http;
 struct http_listener;
-struct http_exchange; // a request that has no answer yet, or not all of it
+struct http_exchange; // a request that has no answer yet
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST };
 
@@ -43,7 +43,7 @@ struct http_request {
 // -ENOMEM.
 int http_query_get(const char *query, const char *name, char **ret);
 
-// `handle` answers now, or keeps the exchange for http_answer() or http_end() later; see http_wait().
+// `handle` answers now, or keeps the exchange for http_answer() later; see http_wait().
 struct http *http_new(struct loop *loop,
                       void (*handle)(void *userdata, struct http_exchange *exchange, const struct http_request *request,
                                      usec_t now),
@@ -60,10 +60,6 @@ struct http_listener *http_unlisten(struct http_listener *listener);
 
 // The whole answer. Takes the body's content over.
 void http_answer(struct http_exchange *exchange, int status, const char *content_type, struct strbuf *body, usec_t now);
-// The answer comes later: until `deadline`. `gone` tells that the exchange has ended before http_answer() or
-// http_end(): it must not be used any more.
+// The answer comes later: until `deadline`. `gone` tells that the exchange has ended before http_answer(): it must not
+// be used any more.
 void http_wait(struct http_exchange *exchange, usec_t deadline, void (*gone)(void *userdata), void *userdata);
-// ... and in pieces: after http_begin() any number of http_write(), then http_end().
-void http_begin(struct http_exchange *exchange, int status, const char *content_type, usec_t now);
-void http_write(struct http_exchange *exchange, const struct strbuf *bytes, usec_t now);
-void http_end(struct http_exchange *exchange, usec_t now);

@@ -5,9 +5,12 @@
 //   READING -> ANSWERING -> LINGERING -> (closed)
 //      |___________|____________|___________^   whatever fails, and each deadline
 //
-// It is not evhttp: that one accepts by itself, counts no connections and no header fields, and its timeout starts
-// again at each byte; there is no place to hang a deadline on before a request is whole, nor to hear that a connection
-// has gone. What is needed of HTTP is little, and all of it stands in http_message.c.
+// It is not libevent's evhttp (2.1): evhttp_set_bevcb() runs at each accept, so that connections could be counted
+// there; but nothing tells when one has closed whose request never became whole (evhttp_set_newreqcb() comes with 2.2,
+// the callbacks of the bufferevent are evhttp's own, and a filter over it says that output is written before it is on
+// the socket: an answer with "Connection: close" would be cut off). Header fields are stored before anybody can count
+// them, and the timeout starts again at each byte: there is no deadline over the request as a whole. What is needed of
+// HTTP is little, and all of it stands in http_message.c.
 //
 // Per wake-up a connection costs one read or one write of bounded size, and a listener a bounded number of accepts.
 
@@ -26,7 +29,6 @@
 #define HTTP_ACCEPT_AT_ONCE 16
 #define HTTP_ACCEPT_AGAIN (100 * USEC_PER_MSEC) // when we are out of file descriptors or memory
 #define HTTP_SEND_AT_ONCE 65536
-#define HTTP_MAX_UNSENT (4 << 20) // of an answer in pieces: who does not read that much is given up
 
 enum http_state {
     HTTP_READING,   // for the request, until HTTP_REQUEST_WITHIN after the accept. Then ANSWERING, or closed
@@ -48,13 +50,11 @@ struct http_exchange {
 
     bool is_handling; // inside the handler: what is answered is sent when it has returned
     bool is_head;     // of a HEAD request: no body goes out
-    bool is_lost;     // it cannot be finished
-    bool has_begun;
-    bool has_ended;    // everything is in `out`
-    struct strbuf out; // its memory is kept until all of it is sent
-    size_t n_sent;     // of it
-    usec_t answer_by;  // while the handler is to go on
-    usec_t read_by;    // while something is unsent
+    bool is_answered; // everything is in `out`
+    struct strbuf out;
+    size_t n_sent;    // of it
+    usec_t answer_by; // while it is not answered
+    usec_t read_by;   // once it is
     void (*gone)(void *userdata);
     void *gone_data;
 };
@@ -109,9 +109,7 @@ static usec_t http_deadline(const struct http_exchange *exchange) {
     if (exchange->state != HTTP_ANSWERING) {
         return exchange->deadline;
     }
-    usec_t read_by = http_unsent(exchange) > 0 || exchange->is_lost ? exchange->read_by : USEC_INFINITY;
-    usec_t answer_by = exchange->has_ended ? USEC_INFINITY : exchange->answer_by;
-    return MIN(read_by, answer_by);
+    return exchange->is_answered ? exchange->read_by : exchange->answer_by;
 }
 
 // Waits for what the state says; closes when that cannot be had.
@@ -195,11 +193,7 @@ static bool http_send(struct http_exchange *exchange, usec_t now) {
     }
     exchange->n_sent += (size_t)sent;
     if (http_unsent(exchange) == 0) {
-        strbuf_clear(&exchange->out);
-        exchange->n_sent = 0;
-        if (exchange->has_ended) {
-            http_linger(exchange, now);
-        }
+        http_linger(exchange, now);
     }
     return true;
 }
@@ -241,54 +235,10 @@ static void http_on_io(void *userdata, unsigned ready, usec_t now) {
 
 // ---- answers
 
-void http_begin(struct http_exchange *exchange, int status, const char *content_type, usec_t now) {
-    assert(exchange->state == HTTP_ANSWERING && !exchange->has_begun);
-    exchange->has_begun = true;
-    exchange->read_by = usec_add(now, HTTP_READ_WITHIN);
-    http_add_head(&exchange->out, status, content_type, HTTP_LENGTH_UNKNOWN);
-    if (!exchange->is_handling) {
-        http_arm(exchange);
-    }
-}
-
-// Bytes that are lost for want of memory, or that the client leaves unread, end it: from the loop, as the caller may be
-// in the middle of something.
-static void http_give_up(struct http_exchange *exchange) {
-    exchange->is_lost = true;
-    exchange->read_by = 0;
-}
-
-void http_write(struct http_exchange *exchange, const struct strbuf *bytes, usec_t now) {
-    if (exchange->is_head) {
-        return;
-    }
-    if (http_unsent(exchange) == 0) {
-        exchange->read_by = usec_add(now, HTTP_READ_WITHIN);
-    }
-    strbuf_add_bytes(&exchange->out, strbuf_str(bytes), bytes->len);
-    if (strbuf_error(bytes) < 0 || strbuf_error(&exchange->out) < 0 || http_unsent(exchange) > HTTP_MAX_UNSENT) {
-        http_give_up(exchange);
-    }
-    if (!exchange->is_handling) {
-        http_arm(exchange);
-    }
-}
-
-void http_end(struct http_exchange *exchange, usec_t now) {
-    exchange->has_ended = true;
-    exchange->gone = NULL;
-    if (http_unsent(exchange) == 0 && !exchange->is_lost) {
-        http_linger(exchange, now);
-    }
-    if (!exchange->is_handling) {
-        http_arm(exchange);
-    }
-}
-
 void http_answer(struct http_exchange *exchange, int status, const char *content_type, struct strbuf *body,
                  usec_t now) {
-    assert(exchange->state == HTTP_ANSWERING && !exchange->has_begun);
-    exchange->has_begun = exchange->has_ended = true;
+    assert(exchange->state == HTTP_ANSWERING && !exchange->is_answered);
+    exchange->is_answered = true;
     exchange->gone = NULL;
     exchange->read_by = usec_add(now, HTTP_READ_WITHIN);
     http_add_head(&exchange->out, status, content_type, body->len);
@@ -299,7 +249,7 @@ void http_answer(struct http_exchange *exchange, int status, const char *content
         strbuf_clear(&exchange->out);
         http_add_head(&exchange->out, 500, "text/plain; charset=utf-8", 0);
         if (strbuf_error(&exchange->out) < 0) {
-            http_give_up(exchange);
+            exchange->read_by = 0; // there is not even memory for that: the loop ends it, as we may be handling it
         }
     }
     strbuf_deinit(body);

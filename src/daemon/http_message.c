@@ -339,10 +339,8 @@ static const char *http_reason(int status) {
 }
 
 void http_add_head(struct strbuf *sb, int status, const char *content_type, size_t length) {
-    strbuf_addf(sb, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\n", status, http_reason(status), content_type);
-    if (length != HTTP_LENGTH_UNKNOWN) {
-        strbuf_addf(sb, "Content-Length: %zu\r\n", length);
-    }
+    strbuf_addf(sb, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", status, http_reason(status),
+                content_type, length);
     // Numbers of now, for programs; a browser shall neither keep them nor take them for a page.
     strbuf_add(sb, status == 405 ? "Allow: GET, HEAD\r\n" : "");
     strbuf_add(sb, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n");

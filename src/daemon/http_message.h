@@ -40,6 +40,5 @@ enum http_progress http_reader_take(struct http_reader *reader, size_t n, int *r
 // After COMPLETE; borrowed from the reader.
 struct http_request http_reader_request(const struct http_reader *reader);
 
-#define HTTP_LENGTH_UNKNOWN ((size_t)-1) // the answer ends with the connection
 // Appends status line and header fields of an answer.
 void http_add_head(struct strbuf *sb, int status, const char *content_type, size_t length);
