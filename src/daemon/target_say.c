@@ -19,7 +19,7 @@ static const char *const target_hints[PG_N_ERROR_KINDS_] = {
                            "message names it",
     [PG_ERROR_AUTH] = "compare user and password_file with the server's role and its pg_hba.conf",
     [PG_ERROR_DATABASE] = "see that dbname in conninfo exists, and GRANT CONNECT ON DATABASE to our role",
-    [PG_ERROR_DENIED] = "GRANT pg_monitor to our role",
+    [PG_ERROR_DENIED] = "GRANT pg_monitor TO our role: pgvigil setup-sql prints all that it needs",
     [PG_ERROR_CANCELLED] = "raise query_timeout if the server needs longer",
     [PG_ERROR_PROTOCOL] = "see that conninfo names a PostgreSQL server of a supported version, 13 to 18",
 };

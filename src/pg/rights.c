@@ -96,7 +96,7 @@ static void rights_check_role(struct job *job, const struct rights *rights, stru
     }
     if (!rights->sees) {
         strbuf_addf(detail, "role %s is not allowed to see other sessions: nothing can be watched", rights->role);
-        rights_grant(hint, rights, "pg_read_all_stats", rights->sees_member);
+        rights_grant(hint, rights, "pg_monitor", rights->sees_member);
         rights_add(job, EVENT_ERROR, "blind", detail, hint);
     }
     if (!rights->signals) {

@@ -129,8 +129,11 @@ def test_missing_rights(server, tmp_path):
     try:
         check = Check(tmp_path, server, user="weak")
         texts = [(finding.text, finding.mend) for finding in check.of("targets.db")]
-        assert any("not allowed to see" in text and mend == "GRANT pg_read_all_stats TO weak" for text, mend in texts)
+        assert any("not allowed to see" in text and mend == "GRANT pg_monitor TO weak" for text, mend in texts)
         assert any("not allowed to end" in text and mend == "GRANT pg_signal_backend TO weak" for text, mend in texts)
+        # One role by one name, in the finding as in what came of it: the one that setup-sql grants.
+        assert any("lacks pg_monitor" in text and mend.startswith("GRANT pg_monitor TO ") for text, mend in texts)
+        assert not any("pg_read_all_stats" in text + mend for text, mend in texts)
     finally:
         server.sql("DROP ROLE weak")
 

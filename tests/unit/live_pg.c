@@ -280,7 +280,7 @@ static void rights(void) {
 
     live.connection = live_connect_as(live_conninfo(), "vigil_weak");
     job = live_run_ok(live.connection, job_rights_new(live.options.version_num));
-    CHECK_STR(live_finding(job, "blind")->hint, "GRANT pg_read_all_stats TO vigil_weak");
+    CHECK_STR(live_finding(job, "blind")->hint, "GRANT pg_monitor TO vigil_weak");
     CHECK_STR(live_finding(job, "powerless")->hint, "GRANT pg_signal_backend TO vigil_weak");
     CHECK_CONTAINS(live_finding(job, "role_limit")->hint, "ALTER ROLE vigil_weak CONNECTION LIMIT 3");
     job_free(job);
