@@ -41,7 +41,7 @@ struct server_setting {
 
 // Another session that calls itself pgvigil, or holds the lock of the one that acts.
 struct server_watchdog {
-    int64_t pid; // 0: a prepared transaction
+    int64_t pid;
     const char *user;
     struct address client;
     bool is_own_role;

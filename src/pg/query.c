@@ -208,7 +208,7 @@ static const char sql_watchdogs[] =
     "me.usesysid, false), COALESCE(pg_catalog.host(w.client_addr), '')" EQ
     "COALESCE(pg_catalog.host(me.client_addr), ''), w.pid" EQ "ANY (h.pids) "
     "FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) me, "
-    "(SELECT ARRAY(SELECT l.pid FROM pg_catalog.pg_locks l WHERE " LEAD_LOCK ") AS pids) h, "
+    "(SELECT ARRAY(SELECT l.pid FROM pg_catalog.pg_locks l WHERE l.pid IS NOT NULL AND " LEAD_LOCK ") AS pids) h, "
     "pg_catalog.pg_stat_get_activity(NULL) w LEFT JOIN pg_catalog.pg_roles r ON r.oid" EQ "w.usesysid "
     "WHERE w.pid" NE "me.pid AND w.backend_type" EQ "'client backend' "
     "AND (w.application_name" EQ "'pgvigil' OR w.pid" EQ "ANY (h.pids)) "

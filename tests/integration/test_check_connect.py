@@ -319,6 +319,15 @@ def test_watchdogs(server, tmp_path):
         server.sql("DROP ROLE stranger")
 
 
+def test_a_prepared_transaction_holds_the_lock(tmp_path):
+    """It has no pid: what is asked about the others must not depend on it."""
+    with servers.Postgres(max_prepared_transactions=1) as server:
+        stranger = Session(server, "app", application_name="pgvigil")
+        server.sql("BEGIN; SELECT pg_advisory_xact_lock(1885828713, 1734962225); PREPARE TRANSACTION 'held'")
+        found = [finding.text for finding in Check(tmp_path, server).of("targets.db") if "watchdogs" in finding.text]
+        assert len(found) == 1 and f"are connected: pid {stranger.pid} of role app" in found[0]
+
+
 def test_pooler(server, pooler, tmp_path):  # noqa: F811
     idle(server, 1, "worker")
     check = Check(tmp_path, server, port=pooler)
