@@ -174,9 +174,11 @@ static const char sql_names[] =
     "l.locktype" EQ "'advisory' AND l.classid" EQ LEAD_KEY_1 "::pg_catalog.oid "                                       \
     "AND l.objid" EQ LEAD_KEY_2 "::pg_catalog.oid AND l.objsubid" EQ "2 AND l.granted"
 // Session-level advisory locks are per database, so the one who leads is found in pg_locks, over all of them. A holder
-// without activity has come or gone between the two looks. To pg_stat_get_activity NULL means everybody.
+// without activity has come or gone between the two looks; one without a role is an autovacuum worker, in which a
+// stranger's function runs. To pg_stat_get_activity NULL means everybody.
 static const char sql_leaders[] =
-    "SELECT l.pid, CASE WHEN l.pid IS NULL THEN false ELSE a.usesysid" EQ "me.usesysid END, "
+    "SELECT l.pid, CASE WHEN l.pid IS NULL THEN false "
+    "WHEN a.pid IS NOT NULL THEN COALESCE(a.usesysid" EQ "me.usesysid, false) END, "
     "COALESCE(l.pid" EQ "me.pid, false), l.database" EQ "me.datid "
     "FROM pg_catalog.pg_locks l, pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) me, "
     "LATERAL (SELECT COALESCE(l.pid, 0)) p(pid) LEFT JOIN LATERAL pg_catalog.pg_stat_get_activity(p.pid) a ON true "

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pgvtest import process
+from pgvtest import process, server as servers
 from pgvtest.clients import Session, idle
 from pgvtest.daemon import Daemon, config, rule, write_config
 
@@ -118,6 +118,24 @@ def test_a_stranger_disarms_nobody(server, where):
         daemon.wait("leadership", reason="leads")
         if where == "postgres":
             daemon.wait("alarm", alarm="leader_unknown", reason="cleared")
+
+
+def test_a_strangers_function_in_autovacuum_disarms_nobody():
+    """Who may create a table may have the key taken by a process that has no role."""
+    settings = {"autovacuum": "on", "autovacuum_naptime": "1s", "autovacuum_analyze_threshold": "1"}
+    with servers.Postgres(**settings) as server:
+        app = Session(server, "app")
+        # Rows are there before the function takes anything: it is for whoever analyzes them.
+        make = "CREATE OR REPLACE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS"
+        app.run(f"{make} 'BEGIN RETURN $1; END'")
+        app.run("CREATE TABLE t (i int); CREATE INDEX ON t (f(i))")
+        app.run("INSERT INTO t SELECT generate_series(1, 500)")
+        app.run(f"{make} 'BEGIN PERFORM pg_advisory_lock({KEY}); PERFORM pg_sleep(60); RETURN $1; END'")
+        app.close()  # tells the statistics of the rows at once
+        process.wait_until(lambda: server.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 20)
+        with Daemon(content_of(server)) as daemon:
+            assert daemon.wait("leadership")["reason"] == "unknown_holder"
+            daemon.outcome(idle(server, 1, "worker")[0], "gone")
 
 
 def test_lets_go_when_enforcement_is_turned_off(server):
