@@ -7,7 +7,8 @@
 // * Columns of pg_stat_get_activity are taken by name: their positions differ between versions.
 // * The text of another session's query may be in the encoding of another database. Functions that count characters
 //   raise an error on it (left: "invalid byte sequence", 22021) or read past its end (13), and any client could so
-//   blind us. Comparison and regular expressions under "C" do not; textsend sends the bytes as they are.
+//   blind us. Comparison and regular expressions under "C" do not; textsend sends the bytes as they are in a database
+//   of our client_encoding, UTF8, and converts them in any other, which raises the same error.
 // * No backslash in a literal: what it means depends on standard_conforming_strings.
 // * The clock is read before the rows, never after: an age may be too small by the time between, not too large.
 #include "query.h"
@@ -147,9 +148,17 @@ static const char sql_facts[] =
     "a.backend_start, a.usesysid, a.datid, a.application_name, a.state, a.state_change, a.query_start, "        \
     "a.xact_start, a.client_addr, " COMMAND " OPERATOR(pg_catalog.+) CASE WHEN a.wait_event" EQ "'SyncRep' THEN "      \
     STRING(SCAN_FLAG_SYNC_REP) " WHEN a.wait_event_type" EQ "'Lock' THEN " STRING(SCAN_FLAG_LOCK) " ELSE 0 END "
+// In a database that is not of UTF8 nothing is converted but ASCII, which cannot fail. The rest goes as it is, where
+// every byte is a character; where not, convert_to would check it, and fail: not sent.
+#define ENCODING "pg_catalog.getdatabaseencoding()"
+#define QUERY_BYTES                                                                                                    \
+    "CASE WHEN " ENCODING EQ "'UTF8' OR " QUERY " OPERATOR(pg_catalog.!~) '[^\x01-\x7f]' "                             \
+    "THEN pg_catalog.textsend(a.query) "                                                                               \
+    "WHEN pg_catalog.pg_encoding_max_length(pg_catalog.pg_char_to_encoding(" ENCODING "))" EQ "1 "                     \
+    "THEN pg_catalog.convert_to(a.query, " ENCODING ") END"
 #define MORE                                                                                                           \
-    ", CASE WHEN $1 OPERATOR(pg_catalog.>) 0 THEN pg_catalog.substring(pg_catalog.textsend(a.query), 1, $1) END, "     \
-    QUERY_MATCHES ", " BLOCKED_BY " "
+    ", CASE WHEN $1 OPERATOR(pg_catalog.>) 0 THEN pg_catalog.substring(" QUERY_BYTES ", 1, $1) END, " QUERY_MATCHES    \
+    ", " BLOCKED_BY " "
 #define CLIENTS_OR_HIDDEN "(a.backend_type IS NULL OR a.backend_type" EQ "'client backend')"
 static const char sql_scan[] =
     "SELECT " SESSION "FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE " CLIENTS_OR_HIDDEN;

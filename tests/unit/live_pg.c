@@ -405,5 +405,47 @@ static void other_encoding(void) {
     connection_free(live.connection);
 }
 
+static struct job *poll_of(const char *database) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    live_roles();
+    strbuf_addf(&text, "%s dbname=%s", live_conninfo(), database);
+    struct connection *connection = live_connect_as(strbuf_str(&text), "vigil_test");
+    const struct poll_options options = {.query_text = 100};
+    struct job *job = live_run_ok(connection, job_poll_new(&options));
+    connection_free(connection);
+    return job;
+}
+
+// Nor does one whose query text cannot be converted, when we are in a database that is not of UTF8.
+static void own_encoding(void) {
+    static const struct {
+        const char *encoding;
+        bool ships; // what is not ASCII
+    } cases[] = {{"SQL_ASCII", true}, {"WIN1252", true}, {"EUC_JP", false}};
+    PGconn *pq = live_client("");
+    live_sql(pq, "SET client_min_messages = error");
+    PGconn *client = live_client("client_encoding=SQL_ASCII");
+    live_sql(client, "SELECT 1 -- plain");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(strbuf_deinit) struct strbuf create = STRBUF_EMPTY;
+        check_context("%s", cases[i].encoding);
+        strbuf_addf(&create, "CREATE DATABASE vigil_own ENCODING '%s' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'",
+                    cases[i].encoding);
+        live_sql(pq, "DROP DATABASE IF EXISTS vigil_own WITH (FORCE)");
+        live_sql(pq, strbuf_str(&create));
+        PGconn *broken = live_client("dbname=vigil_own client_encoding=SQL_ASCII");
+        live_sql(broken, cases[i].ships ? "SELECT 1 -- \x81\xff" : "SELECT 1 -- \xa4\xa2");
+        struct job *job = poll_of("vigil_own");
+        CHECK_STR(live_row(job_scan(job), client)->query, "SELECT 1 -- plain");
+        CHECK_STR(live_row(job_scan(job), broken)->query, cases[i].ships ? "SELECT 1 -- \x81\xff" : NULL);
+        job_free(job);
+        PQfinish(broken);
+    }
+    PQfinish(client);
+    live_sql(pq, "DROP DATABASE vigil_own WITH (FORCE)");
+    PQfinish(pq);
+}
+
 CHECK_MAIN({"polls", polls}, {"changes", changes}, {"commands", commands}, {"acts", acts}, {"cancels", cancels},
-           {"rights", rights}, {"refusals", refusals}, {"ended", ended}, {"other_encoding", other_encoding})
+           {"rights", rights}, {"refusals", refusals}, {"ended", ended}, {"other_encoding", other_encoding},
+           {"own_encoding", own_encoding})
