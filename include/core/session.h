@@ -114,6 +114,10 @@ struct server_facts {
 
 int64_t server_facts_usable(const struct server_facts *facts); // never below 1
 
+// Slots in per cent, as they are shown wherever they are: rounded up, which is how alarms come to be over a threshold,
+// but 100 not before the last one is taken. More are taken when superusers sit on reserved ones.
+int64_t slots_percent(int64_t used, int64_t usable);
+
 enum scan_kind {
     SCAN_FULL, // every client backend: who is not in it is gone
     SCAN_LOOK, // just the sessions asked for: of those, who is not in it is gone

@@ -214,8 +214,8 @@ int check_text(const struct check_findings *findings, const struct check_target 
         const struct check_target *target = &targets[i];
         strbuf_addf(sb, "%s%s: PostgreSQL ", sb->len > 0 ? "\n" : "", target->name);
         report_add_version(sb, target->summary->facts.version_num);
-        strbuf_addf(sb, ", %" PRId64 " of %" PRId64 " usable slots in use\n", target->summary->used,
-                    target->summary->usable);
+        strbuf_addf(sb, ", %" PRId64 " of %" PRId64 " usable slots in use (%" PRId64 "%%)\n", target->summary->used,
+                    target->summary->usable, slots_percent(target->summary->used, target->summary->usable));
         r = check_text_rules(target->comparison, policy, colour, sb);
         r = r == 0 ? check_text_pools(target->comparison, colour, sb) : r;
     }

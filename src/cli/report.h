@@ -84,7 +84,6 @@ int report_group(const struct summary *summary, enum report_key key, struct repo
 // The metric of an alarm of the file; false: it is one that is always on.
 bool report_alarm_metric(const struct policy *policy, const char *name, enum metric *ret);
 int64_t report_pool(const struct policy *policy, const struct report_line *line); // -1: not declared
-int report_percent(int64_t part, int64_t whole);                                  // rounded
 
 // Appends the label of a group, safe for a terminal: those of sessions that no app claims are escaped already.
 void report_add_label(struct strbuf *sb, const char *label);

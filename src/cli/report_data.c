@@ -207,7 +207,7 @@ static int json_put_head(json_t *object, const struct summary *summary) {
         {"max_connections", json_integer(facts->max_connections)},
         {"superuser_reserved_connections", json_integer(facts->superuser_reserved_connections)},
         {"reserved_connections", json_integer(facts->reserved_connections)},
-        {"usage_percent", json_integer(report_percent(summary->used, summary->usable))},
+        {"usage_percent", json_integer(slots_percent(summary->used, summary->usable))},
     };
     int r = json_put_all(server, about, ARRAY_SIZE(about));
 

@@ -15,10 +15,6 @@
 #define REPORT_BOLD "\033[1m"
 #define REPORT_PLAIN "\033[0m"
 
-int report_percent(int64_t part, int64_t whole) {
-    return whole > 0 ? (int)((100 * part + whole / 2) / whole) : 0;
-}
-
 void report_add_label(struct strbuf *sb, const char *label) {
     if (label[0] == '"') {
         strbuf_add(sb, label);
@@ -159,7 +155,7 @@ int report_group(const struct summary *summary, enum report_key key, struct repo
 static void report_text_head(const struct report_target *target, bool colour, struct strbuf *sb) {
     const struct summary *summary = target->summary;
     const struct server_facts *facts = &summary->facts;
-    int usage = report_percent(summary->used, summary->usable);
+    int64_t usage = slots_percent(summary->used, summary->usable);
     bool alarming = colour && usage >= REPORT_ALARMING;
 
     strbuf_add(sb, colour ? REPORT_BOLD : "");
@@ -170,12 +166,12 @@ static void report_text_head(const struct report_target *target, bool colour, st
     escape_text(sb, target->address);
     strbuf_add(sb, ", ");
     report_add_time(sb, summary->server_now, false);
-    strbuf_addf(sb, "\n%s%" PRId64 " of %" PRId64 " usable slots in use (%d%%)%s; max_connections %" PRId64,
+    strbuf_addf(sb, "\n%s%" PRId64 " of %" PRId64 " usable slots in use (%" PRId64 "%%)%s; max_connections %" PRId64,
                 alarming ? REPORT_RED : "", summary->used, summary->usable, usage, alarming ? REPORT_PLAIN : "",
                 facts->max_connections);
     strbuf_addf(sb, ", reserved %" PRId64, facts->superuser_reserved_connections + facts->reserved_connections);
-    strbuf_addf(sb, "; connections / max_connections %" PRId64 "/%" PRId64 " (%d%%)\n", summary->used,
-                facts->max_connections, report_percent(summary->used, facts->max_connections));
+    strbuf_addf(sb, "; connections / max_connections %" PRId64 "/%" PRId64 " (%" PRId64 "%%)\n", summary->used,
+                facts->max_connections, slots_percent(summary->used, facts->max_connections));
 }
 
 static void report_add_value(struct strbuf *sb, enum metric metric, int64_t value) {
@@ -307,7 +303,7 @@ static int report_text_group(const struct report_target *target, enum report_key
         }
         report_text_name(&table, line->name, key == REPORT_APP);
         table_addf(&table, "%" PRId64, line->n_sessions);
-        table_addf(&table, "%d%%", report_percent(line->n_sessions, target->summary->usable));
+        table_addf(&table, "%" PRId64 "%%", slots_percent(line->n_sessions, target->summary->usable));
         if (key == REPORT_STATE) {
             table_add_age(&table, line->longest);
             continue;

@@ -44,13 +44,14 @@ struct alarm_group {
     } key;                                     // padding is zero: it is hashed as bytes
     char *label;                               // printable; NULL: the alarm has this one only
     uint64_t seen;                             // the latest full scan that had sessions of it
-    int64_t value;                             // of the latest full scan
+    int64_t value;                             // of the latest full scan, as it is judged
+    int64_t shown;                             // and as it is told; the same but for percentages
     usec_t over_since[SEVERITY_CRITICAL + 1];  // by severity: without a break; USEC_INFINITY: it is not
     usec_t under_since[SEVERITY_CRITICAL + 1]; // the opposite
     enum severity severity;
     enum severity told; // what was said last
     // Of the latest change of severity.
-    int64_t changed_value;
+    int64_t changed_value; // as it is told
     int64_t threshold;
     usec_t held_for;
     char *detail;
@@ -126,7 +127,9 @@ int alarm_set_get(struct alarms *alarms, struct alarm_set *set, const struct ala
 // Moves the state on by what holds now. true: its severity has changed.
 bool alarm_group_judge(struct alarm_group *group, enum severity level, usec_t for_, usec_t clear_after, usec_t now);
 int alarm_group_set_text(char **text, const char *new); // *text becomes a copy of `new` (NULL: none). 0 or -ENOMEM
-void alarm_group_restart(struct alarm_group *group);    // its timers start again
+// What to tell of it now: EVENT_NUMBER_NONE while it is not known.
+int64_t alarm_shown(const struct alarm *alarm, const struct alarm_group *group);
+void alarm_group_restart(struct alarm_group *group); // its timers start again
 
 #define ALARM_KEY_APP 1u    // names[0] is an app of the file
 #define ALARM_KEY_OTHER 2u  // all groups beyond ALARM_MAX_GROUPS

@@ -288,8 +288,8 @@ static int alarms_add_up(struct alarms *alarms) {
 
 // --- Metrics of the whole server -----------------------------------------------------------------------------------
 
-// Rounded towards being over the threshold: against a whole number this is the same as not rounding, and no message
-// reads "90% > 90%".
+// Rounded towards being over the threshold: against a whole number this is the same as not rounding. What is told is
+// slots_percent(), here as everywhere.
 static int64_t alarm_percent(int64_t part, int64_t whole, bool below) {
     return below ? part * 100 / whole : (part * 100 + whole - 1) / whole;
 }
@@ -346,11 +346,12 @@ static int alarms_measure_limits(const struct alarms *alarms, const struct alarm
         return -ENOMEM;
     }
     size_t n = alarms_list_limits(alarms, of_roles, limits);
-    group->value = 0;
+    group->value = group->shown = 0;
     for (size_t i = 0; i < n; i++) {
         int64_t value = alarm_percent(limits[i].n, MAX(limits[i].limit, INT64_C(1)), alarm->below);
         if (!fullest || value > group->value || (value == group->value && strcmp(limits[i].name, fullest->name) < 0)) {
             group->value = value;
+            group->shown = slots_percent(limits[i].n, limits[i].limit);
             fullest = &limits[i];
         }
     }
@@ -376,6 +377,7 @@ static int alarms_measure_server(struct alarms *alarms, struct alarm_set *set, b
     switch ((unsigned)set->alarm->metric) {
     case METRIC_USAGE:
         group->value = alarm_percent((int64_t)snapshot_n_sessions(snapshot), usable, set->alarm->below);
+        group->shown = slots_percent((int64_t)snapshot_n_sessions(snapshot), usable);
         break;
     case METRIC_TIME_TO_FULL:
         *ret_known = forecast_time_to_full(&alarms->forecast, usable, &left);
@@ -408,13 +410,20 @@ static int64_t alarm_threshold(const struct alarm *alarm, enum severity before, 
                                                                                       : alarm->warning;
 }
 
+int64_t alarm_shown(const struct alarm *alarm, const struct alarm_group *group) {
+    if (metric_unit(alarm->metric) == METRIC_UNIT_PERCENT) {
+        return group->shown;
+    }
+    return group->value == ALARM_VALUE_UNKNOWN ? EVENT_NUMBER_NONE : group->value;
+}
+
 static void alarms_judge(struct alarms *alarms, struct alarm_set *set, usec_t now) {
     const struct alarm *alarm = set->alarm;
 
     for (struct alarm_group *group = set->groups; group; group = group->hh.next) {
         enum severity before = group->severity;
         if (alarm_group_judge(group, alarm_severity(alarm, group->value), alarm->for_, alarm->clear_after, now)) {
-            group->changed_value = group->value == ALARM_VALUE_UNKNOWN ? EVENT_NUMBER_NONE : group->value;
+            group->changed_value = alarm_shown(alarm, group);
             group->threshold = alarm_threshold(alarm, before, group->severity);
             alarms->dirty = true;
         }

@@ -433,8 +433,12 @@ static void event_add_metric(const struct event *event, bool rises, struct strbu
         strbuf_add(sb, ": the slots do not fill up any more");
         return;
     }
-    strbuf_addf(sb, ": %s ", event_metric_words[event->metric]);
-    event_add_measured(sb, event->metric, event->value);
+    strbuf_addf(sb, ": %s", event_metric_words[event->metric]);
+    // 99.5 % is over 99 % and no full server: shown it is 99 %, and "99% > 99%" would be odd.
+    if (!rises || event->value != event->threshold) {
+        strbuf_add_char(sb, ' ');
+        event_add_measured(sb, event->metric, event->value);
+    }
     if (event->threshold != EVENT_NUMBER_NONE) {
         strbuf_add(sb, rises ? (event->below ? " < " : " > ") : (event->below ? " >= " : " <= "));
         event_add_measured(sb, event->metric, event->threshold);

@@ -96,3 +96,11 @@ int64_t server_facts_usable(const struct server_facts *facts) {
     int64_t usable = facts->max_connections - facts->superuser_reserved_connections - facts->reserved_connections;
     return MAX(usable, (int64_t)1);
 }
+
+int64_t slots_percent(int64_t used, int64_t usable) {
+    if (usable <= 0) {
+        return 0;
+    }
+    int64_t percent = (used * 100 + usable - 1) / usable;
+    return used < usable ? MIN(percent, (int64_t)99) : percent;
+}

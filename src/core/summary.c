@@ -231,7 +231,7 @@ static int summary_list_alarms(const struct alarms *alarms, struct summary *summ
                 .name = strings_copy(strings, set->name),
                 .group = strings_copy(strings, group->label),
                 .severity = group->severity,
-                .value = set->alarm && group->value != ALARM_VALUE_UNKNOWN ? group->value : EVENT_NUMBER_NONE,
+                .value = set->alarm ? alarm_shown(set->alarm, group) : EVENT_NUMBER_NONE,
             };
         }
     }

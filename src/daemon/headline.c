@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/session.h"
 #include "util/macro.h"
 
 // Forgets the minutes that are over.
@@ -35,7 +36,7 @@ uint32_t recent_count(struct recent *recent, usec_t now) {
 }
 
 static int64_t headline_percent(const struct headline_target *target) {
-    return target->usable > 0 ? target->used * 100 / target->usable : 0;
+    return slots_percent(target->used, target->usable);
 }
 
 static void headline_add_target(const struct headline_target *target, struct strbuf *sb) {

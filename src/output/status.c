@@ -183,7 +183,7 @@ static void status_put_server(struct status *status, json_t *object, const struc
     json_tree_put_number(tree, slots, "max_connections", facts->max_connections);
     json_tree_put_number(tree, slots, "superuser_reserved_connections", facts->superuser_reserved_connections);
     json_tree_put_number(tree, slots, "reserved_connections", facts->reserved_connections);
-    json_tree_put_number(tree, slots, "usage_percent", (100 * summary->used + summary->usable / 2) / summary->usable);
+    json_tree_put_number(tree, slots, "usage_percent", slots_percent(summary->used, summary->usable));
     json_tree_put_number(tree, slots, "dying", summary->n_dying);
 }
 

@@ -98,6 +98,40 @@ static void limits_of_roles_and_databases(void) {
     end();
 }
 
+// Of 200 connections 199: over 99 %, and not full.
+static void nothing_is_full_while_one_is_free(void) {
+    CLEANUP(summary_deinit) struct summary summary = {0};
+    begin();
+    struct alarm *alarm = add_alarm("roles", METRIC_ROLE_LIMIT, 98, 99);
+    give_policy(world.policy);
+    set_rows("w", 199);
+    for (size_t i = 0; i < world.n_rows; i++) {
+        world.rows[i].user_limit = 200;
+    }
+    alarm->for_ = 0;
+#define TAKEN ": role 'u' has 199 of 200 connections (199 of 97 usable slots; \"w\" 199)"
+    SCAN_AT(0, "db: CRITICAL full: no usable connection slot is left (199 of 97 usable slots; \"w\" 199)\n"
+               "db: CRITICAL roles: role limit > 99%" TAKEN);
+#undef TAKEN
+    CHECK_EQ(engine_summarize(world.engine, &summary), 0);
+    CHECK_EQ(summary.alarms[1].value, 99);
+    end();
+}
+
+// Below 10 % at 9.3 %, which every table shows as 10 %.
+static void below_as_it_is_shown(void) {
+    begin();
+    add_alarm("few", METRIC_USAGE, 10, 9)->below = true;
+    give_policy(world.policy);
+    set_rows("w", 9);
+    SCAN_AT(0, "db: WARNING few: usage < 10% (9 of 97 usable slots; \"w\" 9)");
+    set_rows("w", 8); // 8.2 %
+    SCAN_AT(5, "db: CRITICAL few, was WARNING: usage < 9% (8 of 97 usable slots; \"w\" 8)");
+    set_rows("w", 10);
+    SCAN_AT(10, "db: cleared few: usage 11% >= 10% (10 of 97 usable slots; \"w\" 10)");
+    end();
+}
+
 static void time_to_full(void) {
     begin();
     struct alarm *alarm =
@@ -226,6 +260,8 @@ static void holders_fold(void) {
 
 CHECK_MAIN({"counts", counts}, {"durations", durations},
            {"durations_of_protected_sessions", durations_of_protected_sessions},
-           {"limits_of_roles_and_databases", limits_of_roles_and_databases}, {"time_to_full", time_to_full},
+           {"limits_of_roles_and_databases", limits_of_roles_and_databases},
+           {"nothing_is_full_while_one_is_free", nothing_is_full_while_one_is_free},
+           {"below_as_it_is_shown", below_as_it_is_shown}, {"time_to_full", time_to_full},
            {"match_and_ignore", match_and_ignore}, {"match_by_query", match_by_query}, {"per_group", per_group},
            {"per_app_and_name", per_app_and_name}, {"holders_fold", holders_fold})

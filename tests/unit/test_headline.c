@@ -21,7 +21,7 @@ static void check_line(const struct headline_target *targets, size_t n, const st
 
 static void tells_each_of_a_few(void) {
     static const struct headline_target targets[] = {UP(61, 100), UP(33, 97)};
-    check_line(targets, 2, &(struct headline){.n_ended = 3}, "2 targets, 61 % / 34 %, 3 ended in the last hour");
+    check_line(targets, 2, &(struct headline){.n_ended = 3}, "2 targets, 61 % / 35 %, 3 ended in the last hour");
     check_line(targets, 1, &(struct headline){0}, "1 target, 61 %, 0 ended in the last hour");
     check_line(targets, 0, &(struct headline){0}, "0 targets, 0 ended in the last hour");
 }

@@ -105,6 +105,19 @@ static void usable_slots(void) {
     CHECK_EQ(server_facts_usable(&facts), 1);
 }
 
+// The same in tables, alarms and the status: neither 93 beside an alarm's 94, nor 100 while a slot is free.
+static void percentages(void) {
+    static const struct {
+        int64_t used, usable, percent;
+    } cases[] = {{0, 97, 0},        {1, 97, 2},    {90, 97, 93},   {95, 97, 98},        {96, 97, 99},
+                 {97, 97, 100},     {98, 97, 102}, {50, 100, 50},  {51, 100, 51},       {999, 1000, 99},
+                 {1000, 1000, 100}, {5, 0, 0},     {1, 262143, 1}, {262142, 262143, 99}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        check_context("of %lld of %lld", (long long)cases[i].used, (long long)cases[i].usable);
+        CHECK_EQ(slots_percent(cases[i].used, cases[i].usable), cases[i].percent);
+    }
+}
+
 CHECK_MAIN({"timestamps", timestamps}, {"timestamps_agree_with_libc", timestamps_agree_with_libc}, {"states", states},
            {"any_state_covers_no_victimless_one", any_state_covers_no_victimless_one}, {"times", times},
-           {"P1_identity", identity}, {"usable_slots", usable_slots})
+           {"P1_identity", identity}, {"usable_slots", usable_slots}, {"percentages", percentages})

@@ -98,7 +98,7 @@ static void every_value(void) {
         {"targets.0.server.version", "\"15.18\""},
         {"targets.0.slots.used", "42"},
         {"targets.0.slots.usable", "97"},
-        {"targets.0.slots.usage_percent", "43"},
+        {"targets.0.slots.usage_percent", "44"},
         {"targets.0.apps.0",
          "{\"app\":\"worker\",\"is_app\":true,\"pool\":null,\"sessions\":42,\"active\":2,\"idle\":40,"
          "\"idle_in_transaction\":0,\"longest_idle_seconds\":912.345}"},
