@@ -10,27 +10,13 @@
 #include "config/config.h"
 #include "core/compare.h"
 #include "core/engine.h"
-#include "daemon/loop.h"
-#include "daemon/resolver.h"
-#include "daemon/sinks.h"
+#include "daemon/target_context.h"
 #include "output/view.h"
 #include "pg/conninfo.h"
 #include "pg/error.h"
 #include "util/cleanup.h"
 
 struct target;
-
-// Shared by all targets of a process. `n_connecting` is the gate of DESIGN 4.5: at most TARGET_MAX_CONNECTING at once.
-#define TARGET_MAX_CONNECTING 8
-struct pauses;
-struct target_context {
-    struct loop *loop;
-    struct resolver *resolver;
-    struct sinks *sinks;
-    const struct pauses *pauses; // NULL: nothing is ever paused
-    unsigned n_connecting;
-    struct dial *waiting; // for the gate, first come first
-};
 
 // What just happened, for the owner (app or oneshot). Called from the target's own timers and ios, never from a call
 // into the target; the owner must not free the target from it.

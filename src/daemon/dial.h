@@ -5,7 +5,7 @@
 // the names of the hosts. When it has answered, the conninfo is ready and a place in the gate is held.
 
 #include "config/config.h"
-#include "daemon/target.h"
+#include "daemon/target_context.h"
 #include "pg/conninfo.h"
 #include "pg/error.h"
 #include "schedule.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "pause.h"
-#include "target_impl.h"
+#include "target_engine.h"
 
 static void target_set_look(struct target *target, const struct engine_result *result) {
     usec_t at = result->look_at;

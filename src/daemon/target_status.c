@@ -4,7 +4,7 @@
 
 #include <assert.h>
 
-#include "target_impl.h"
+#include "target_engine.h"
 #include "util/macro.h"
 
 static const char *const target_state_names[] = {
@@ -19,23 +19,6 @@ static const char *const target_standing_names[] = {
     [STANDING_UNKNOWN] = "unknown", [STANDING_FAILED] = "failed",
 };
 static_assert(ARRAY_SIZE(target_standing_names) == STANDING_FAILED + 1, "one name for each standing");
-
-void target_count_poll(struct target *target, enum poll_result result) {
-    target->n_polls[result]++;
-}
-
-void target_count_failed_poll(struct target *target, const struct pg_error *error) {
-    bool late = error->kind == PG_ERROR_TIMEOUT || error->kind == PG_ERROR_CANCELLED;
-    target_count_poll(target, late ? POLL_TIMEOUT : POLL_ERROR);
-}
-
-void target_count_scan(struct target *target, const struct scan *scan, usec_t now) {
-    if (scan->kind == SCAN_FULL) {
-        target_count_poll(target, POLL_OK);
-        histogram_add(&target->poll_durations, usec_sub(scan->received_at, scan->sent_at));
-        target->polled_at = now;
-    }
-}
 
 void target_status(const struct target *target, struct view_target *ret) {
     bool fails = target->error.kind != PG_ERROR_NONE;

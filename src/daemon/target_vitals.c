@@ -2,7 +2,7 @@
 
 // How a target is, for those who only ask.
 
-#include "target_impl.h"
+#include "target_state.h"
 
 bool target_has_verdict(const struct target *target) {
     return target->is_up || target->error.kind != PG_ERROR_NONE;
