@@ -142,7 +142,6 @@ static void target_set_policy(struct target *target, struct policy *policy) {
 }
 
 void target_reconfigure(struct target *target, const struct target_options *options, bool reconnect, usec_t now) {
-    bool meant_to_act = target_means_to_act(target);
     bool is_watching = target->state == TARGET_WATCHING;
     assert(strcmp(options->config->name, target->config->name) == 0);
     if (reconnect && !is_watching && target->state != TARGET_IDLE) {
@@ -157,9 +156,9 @@ void target_reconfigure(struct target *target, const struct target_options *opti
     dial_configure(target->dial, options->config, options->conninfo);
     target_set_policy(target, options->policy);
     target_note_power(target);
-    if (meant_to_act && !target_means_to_act(target)) {
-        executor_unsend(target->executor, "not sent: nothing is enforced any more");
-    }
+    // By the rules of before, and what they protect. Whom those of now name is decided anew.
+    executor_unsend(target->executor, target_means_to_act(target) ? "not sent: the configuration was reloaded"
+                                                                  : "not sent: nothing is enforced any more");
     if (is_watching) {
         target->owes_reconnect = reconnect || target->owes_reconnect;
         target_set_tick(target, now);

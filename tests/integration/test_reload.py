@@ -11,6 +11,8 @@ import pytest
 from pgvtest import process
 from pgvtest.clients import Session, idle
 from pgvtest.daemon import Daemon, config, rule, write_config
+from pgvtest.proxy import Proxy
+from pgvtest.server import Postgres
 
 RULES = {"idle": rule("1s", match={"user": "worker"})}
 NO_RULES = {"idle": rule("1h", match={"user": "worker"})}
@@ -142,6 +144,40 @@ def test_P8_enforcement_ends_with_the_reload(server):
         daemon.outcome(spared, "gone")
 
 
+@pytest.mark.parametrize("names", [False, True])
+def test_P1_a_reload_takes_back_what_waits_behind_a_poll(names):
+    """What the old file decided and nobody has sent is decided anew: the new one names nobody, or all of them."""
+    bind = b"\0pgvigil_%s\0"  # the portal without a name, then the statement's
+    with Postgres(max_connections=80) as server, Proxy(server.port) as line:
+        seen = []
+
+        def watch(data):
+            if not seen and bind % b"terminate" in data:
+                seen.append("acts")
+                time.sleep(0.7)
+            elif seen == ["acts"] and bind % b"facts" in data:
+                seen.append("poll")
+                line.stall()
+            return data
+
+        line.on_request = watch
+        target = {"conninfo": server.conninfo(port=line.port), "poll_interval": "300ms"}
+        content = config(server, RULES, target=target, limits={"per_poll": 1000, "per_minute": 1000})
+        workers = idle(server, 60, "worker")
+        time.sleep(1)
+        with Daemon(content) as daemon:
+            process.wait_until(lambda: "poll" in seen, 15, "a poll after the first acts")
+            time.sleep(0.3)
+            content["timeouts"] = {**RULES, "more": rule("2h")} if names else NO_RULES
+            reload(daemon, content)
+            line.resume()
+            daemon.wait("outcome", n=60)
+            unsent = daemon.find("outcome", outcome="failed")
+            assert len(unsent) >= 10 and all("the configuration was reloaded" in one["detail"] for one in unsent)
+            daemon.wait("outcome", outcome="gone", n=60 if names else 60 - len(unsent))
+            assert sum(one.alive() for one in workers) == (0 if names else len(unsent))
+
+
 def test_P8_observe_wins_over_every_file(server):
     content = config(server, RULES)
     content["enforce"] = False
@@ -205,9 +241,11 @@ def test_nothing_under_way_is_lost(server):
             for victim in victims:
                 victim.wait_dead()
         started = {one["pid"] for one in daemon.find("decision")}
-        daemon.wait("outcome", lambda one: one["outcome"] != "unknown", n=40)
+        daemon.wait("outcome", lambda one: one["outcome"] not in ("unknown", "failed"), n=40)
         assert {one["pid"] for one in daemon.find("outcome")} == started
-        assert not daemon.find("outcome", lambda one: one["outcome"] not in ("gone", "left", "changed"))
+        # A reload takes back what is not sent yet; the next poll decides anew.
+        others = daemon.find("outcome", lambda one: one["outcome"] not in ("gone", "left", "changed"))
+        assert all(one["outcome"] == "failed" and "reloaded" in one["detail"] for one in others)
 
 
 def test_log_level_and_format(server):
