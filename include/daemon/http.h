@@ -23,6 +23,7 @@
 #define HTTP_LINGER USEC_PER_SEC // for the client to see the end, before unread bytes of its would cut off the answer
 
 struct http;
+struct http_body; // of an answer: bytes that several may share
 struct http_listener;
 struct http_exchange; // a request that has no answer yet
 
@@ -58,7 +59,17 @@ void http_listener_set_gid(struct http_listener *listener, gid_t gid); // for wh
 // Closes the socket; what is under way is finished. NULL-safe, returns NULL.
 struct http_listener *http_unlisten(struct http_listener *listener);
 
-// The whole answer. Takes the body's content over.
+// Takes the content over, also when it fails. `n_held`: its bytes are added there while it lives; NULL: nowhere. NULL:
+// the text has failed, or out of memory.
+struct http_body *http_body_new(struct strbuf *text, size_t *n_held);
+struct http_body *http_body_ref(struct http_body *body);
+struct http_body *http_body_unref(struct http_body *body); // NULL-safe, returns NULL
+DEFINE_CLEANUP(struct http_body *, http_body_unref)
+
+// The whole answer: a reference is taken to the body. NULL: there was no memory for it, which the status will say.
+void http_answer_body(struct http_exchange *exchange, int status, const char *content_type, struct http_body *body,
+                      usec_t now);
+// The same of a body for this one. Takes its content over.
 void http_answer(struct http_exchange *exchange, int status, const char *content_type, struct strbuf *body, usec_t now);
 // The answer comes later: until `deadline`. `gone` tells that the exchange has ended before http_answer(): it must not
 // be used any more.

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "api.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "api_fresh.h"
 #include "api_impl.h"
 #include "core/engine.h"
+#include "daemon/clock.h"
+#include "kept.h"
 #include "output/metrics.h"
 #include "output/status.h"
 #include "util/escape.h"
@@ -108,48 +111,64 @@ static void api_get_readyz(const struct api_call *call) {
 
 // ---- what is known
 
-static void api_answer_view(const struct api_call *call,
-                            int (*render)(const struct api_call *call, const struct view *view, struct strbuf *text),
-                            const char *content_type) {
+static int api_render(void *userdata, enum kept_kind kind, usec_t now, struct strbuf *text) {
+    const struct app_state *app = userdata;
     CLEANUP(view_deinit) struct view view = {0};
-    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
-    struct app_state *app = call->app;
-    int r = view_fill(app->view, app->settings, app->targets, app->n_targets, app->pauses, call->now, &view);
-    if (r == 0) {
-        r = render(call, &view, &text);
-    }
+    int r = view_fill(app->view, app->settings, app->targets, app->n_targets, app->pauses, now, &view);
     if (r < 0) {
+        return r;
+    }
+    switch (kind) {
+    case KEPT_STATUS:
+        return status_render(&view, text);
+    case KEPT_METRICS:
+        return metrics_render(&view, METRICS_PROMETHEUS, text);
+    case KEPT_OPENMETRICS:
+        return metrics_render(&view, METRICS_OPENMETRICS, text);
+    case N_KEPT_KINDS_:
+        break;
+    }
+    return -EINVAL;
+}
+
+struct kept *api_kept_new(struct app_state *app) {
+    const struct kept_options options = {
+        .loop = app->context.loop, .clock = clock_monotonic, .render = api_render, .userdata = app};
+    return kept_new(&options);
+}
+
+static void api_answer_kept(const struct api_call *call, enum kept_kind kind, bool is_local, const char *content_type) {
+    CLEANUP(http_body_unrefp) struct http_body *body = NULL;
+    const struct app_state *app = call->app;
+    int r = kept_get(app->kept, kind, is_local, view_source_version(app->view), call->now, &body);
+    if (r == -EBUSY) {
+        api_say_text(call, 503, "too much is still being read by slow clients; ask again");
+    } else if (r < 0) {
         // Nothing half said: a scrape without some of its samples would look as if they had gone.
         api_say_text(call, 503, "out of memory");
     } else {
-        http_answer(call->exchange, 200, content_type, &text, call->now);
+        http_answer_body(call->exchange, 200, content_type, body, call->now);
     }
 }
 
-static int api_render_metrics(const struct api_call *call, const struct view *view, struct strbuf *text) {
-    return metrics_render(view, metrics_choose(call->request->accept), text);
-}
-
 static void api_get_metrics(const struct api_call *call) {
-    api_answer_view(call, api_render_metrics, metrics_content_type(metrics_choose(call->request->accept)));
+    enum metrics_format format = metrics_choose(call->request->accept);
+    api_answer_kept(call, format == METRICS_OPENMETRICS ? KEPT_OPENMETRICS : KEPT_METRICS, call->request->is_local,
+                    metrics_content_type(format));
 }
 
-static int api_render_status(const struct api_call *call, const struct view *view, struct strbuf *text) {
-    (void)call;
-    return status_render(view, text);
-}
-
-static void api_answer_status(struct app_state *app, struct http_exchange *exchange, usec_t now) {
+// After a poll that was waited for.
+static void api_answer_fresh(struct app_state *app, struct http_exchange *exchange, usec_t now) {
     const struct api_call call = {.app = app, .exchange = exchange, .now = now};
-    api_answer_view(&call, api_render_status, API_JSON);
+    api_answer_kept(&call, KEPT_STATUS, true, API_JSON);
 }
 
 // "?poll=now" asks the servers first; from strangers on the network that would cost too much.
 static void api_get_status(const struct api_call *call) {
     CLEANUP(freep) char *poll = NULL;
     bool fresh = call->request->is_local && http_query_get(call->request->query, "poll", &poll) == 0;
-    if (!fresh || !api_fresh_wait(call->app->fresh, call->exchange, api_answer_status, call->now)) {
-        api_answer_status(call->app, call->exchange, call->now);
+    if (!fresh || !api_fresh_wait(call->app->fresh, call->exchange, api_answer_fresh, call->now)) {
+        api_answer_kept(call, KEPT_STATUS, call->request->is_local, API_JSON);
     }
 }
 
@@ -199,5 +218,8 @@ void api_handle(void *userdata, struct http_exchange *exchange, const struct htt
         api_say_text(&call, 403, "commands are for root, the daemon's user and members of the socket's group");
     } else {
         route->fn(&call);
+        if (is_command) {
+            kept_drop(call.app->kept); // who asks next sees what it has changed
+        }
     }
 }

@@ -23,6 +23,8 @@ void api_post_resume(const struct api_call *call); // ?name=
 void api_post_reload(const struct api_call *call);
 void api_say_error(const struct api_call *call, int status, const char *text);
 
+struct kept *api_kept_new(struct app_state *app); // what api.c renders. NULL: out of memory
+
 // api_reap.c. The body is what is asked for: {"target", "idle", "idle_in_transaction", "active" (each in microseconds),
 // "match": {KEY: [TEXT]}, "keep", "max", "cancel", "yes"}. The answer, when all is settled: {"targets": [{"target",
 // "ok", "held_back", "error"}], "events": [EVENT]}.

@@ -11,6 +11,7 @@
 #include "api_impl.h"
 #include "daemon/clock.h"
 #include "daemon/reap_rules.h"
+#include "kept.h"
 #include "output/encode.h"
 #include "util/escape.h"
 #include "util/macro.h"
@@ -102,6 +103,7 @@ static void api_reap_answer(struct api_reap *reap, usec_t now) {
     strbuf_addf(&body, "{\"targets\":%s,\"events\":[", text ? text : "");
     strbuf_add_bytes(&body, strbuf_str(&reap->events), reap->events.len);
     strbuf_add(&body, "]}\n");
+    kept_drop(reap->app->kept);
     http_answer(reap->exchange, 200, API_JSON, &body, now);
 }
 

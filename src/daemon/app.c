@@ -13,6 +13,7 @@
 #include "api_impl.h"
 #include "app_impl.h"
 #include "daemon/clock.h"
+#include "kept.h"
 #include "util/escape.h"
 #include "util/strbuf.h"
 
@@ -111,6 +112,7 @@ static void app_on_news(void *userdata, struct target *target, enum target_news 
     const struct app_state *app = userdata;
     (void)target;
     (void)news;
+    view_source_note_news(app->view);
     service_check(app->service, now);
     api_fresh_check(app->fresh, now);
 }
@@ -224,9 +226,10 @@ static int app_open_front(struct app_state *app, const char **ret_why) {
     if (!app->front) {
         return -ENOMEM;
     }
+    app->kept = api_kept_new(app);
     app->fresh = api_fresh_new(app);
     app->reap = api_reap_new(app);
-    if (!app->fresh || !app->reap) {
+    if (!app->kept || !app->fresh || !app->reap) {
         return -ENOMEM;
     }
     int r = front_prepare(app->front, app->settings->config, &app->why);
@@ -243,6 +246,7 @@ static int app_open_front(struct app_state *app, const char **ret_why) {
 
 static void app_close(struct app_state *app) {
     (void)front_free(app->front);
+    (void)kept_free(app->kept);
     (void)api_fresh_free(app->fresh);
     (void)api_reap_free(app->reap);
     (void)pauses_free(app->pauses);

@@ -26,6 +26,7 @@ struct app_state {
     struct target **targets; // in the order of the settings
     size_t n_targets;
     bool has_rejected;       // the last reload: the alarm is raised
+    struct kept *kept;       // answers that several ask for
     struct api_fresh *fresh; // answers that wait for polls
     struct api_reap *reap;
     struct pauses *pauses;

@@ -9,6 +9,7 @@
 
 #include "app_impl.h"
 #include "daemon/clock.h"
+#include "kept.h"
 #include "reload.h"
 #include "util/escape.h"
 
@@ -267,5 +268,6 @@ bool app_reload(struct app_state *app, usec_t now, struct strbuf *verdict) {
         app_add_taken(app, verdict);
     }
     service_reloaded(app->service, why != NULL, clock_monotonic());
+    kept_drop(app->kept);
     return !why;
 }

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "endpoint.h"
 #include "http_message.h"
@@ -36,6 +37,13 @@ enum http_state {
     HTTP_LINGERING, // all is sent: for the client to close, for HTTP_LINGER. Then closed
 };
 
+struct http_body {
+    unsigned n_refs;
+    char *data; // owned
+    size_t len;
+    size_t *n_held;
+};
+
 struct http_exchange {
     struct http *http;
     struct http_listener *listener; // NULL: it is closed by now
@@ -50,11 +58,12 @@ struct http_exchange {
 
     bool is_handling; // inside the handler: what is answered is sent when it has returned
     bool is_head;     // of a HEAD request: no body goes out
-    bool is_answered; // everything is in `out`
-    struct strbuf out;
-    size_t n_sent;    // of it
-    usec_t answer_by; // while it is not answered
-    usec_t read_by;   // once it is
+    bool is_answered; // everything is in head and body
+    struct strbuf head;
+    struct http_body *body; // NULL: none goes out
+    size_t n_sent;          // of head and body
+    usec_t answer_by;       // while it is not answered
+    usec_t read_by;         // once it is
     void (*gone)(void *userdata);
     void *gone_data;
 };
@@ -79,7 +88,53 @@ struct http {
 
 static void http_arm_listener(struct http_listener *listener, usec_t pause_until);
 
+// ---- bodies
+
+struct http_body *http_body_new(struct strbuf *text, size_t *n_held) {
+    struct http_body *body = calloc(1, sizeof(*body));
+    size_t len = text->len;
+    char *data = strbuf_take(text);
+    // It may be large and live for a while: no room beyond what is there.
+    char *trimmed = data ? realloc(data, len + 1) : NULL;
+    if (!body || !trimmed) {
+        free(body);
+        free(trimmed ? trimmed : data);
+        return NULL;
+    }
+    *body = (struct http_body){.n_refs = 1, .data = trimmed, .len = len, .n_held = n_held};
+    if (n_held) {
+        *n_held += len;
+    }
+    return body;
+}
+
+struct http_body *http_body_ref(struct http_body *body) {
+    body->n_refs++;
+    return body;
+}
+
+struct http_body *http_body_unref(struct http_body *body) {
+    if (body && --body->n_refs == 0) {
+        if (body->n_held) {
+            *body->n_held -= body->len;
+        }
+        free(body->data);
+        free(body);
+    }
+    return NULL;
+}
+
 // ---- exchanges
+
+static void http_forget_answer(struct http_exchange *exchange) {
+    strbuf_deinit(&exchange->head);
+    exchange->body = http_body_unref(exchange->body);
+    exchange->n_sent = 0;
+}
+
+static size_t http_unsent(const struct http_exchange *exchange) {
+    return exchange->head.len + (exchange->body ? exchange->body->len : 0) - exchange->n_sent;
+}
 
 static struct http_exchange *http_exchange_free(struct http_exchange *exchange) {
     struct http_listener *listener = exchange->listener;
@@ -90,7 +145,7 @@ static struct http_exchange *http_exchange_free(struct http_exchange *exchange) 
         exchange->next->previous = exchange->previous;
     }
     http_reader_deinit(&exchange->reader);
-    strbuf_deinit(&exchange->out);
+    http_forget_answer(exchange);
     if (exchange->gone) {
         exchange->gone(exchange->gone_data);
     }
@@ -99,10 +154,6 @@ static struct http_exchange *http_exchange_free(struct http_exchange *exchange) 
         http_arm_listener(listener, USEC_INFINITY);
     }
     return NULL;
-}
-
-static size_t http_unsent(const struct http_exchange *exchange) {
-    return exchange->out.len - exchange->n_sent;
 }
 
 static usec_t http_deadline(const struct http_exchange *exchange) {
@@ -124,8 +175,7 @@ static void http_linger(struct http_exchange *exchange, usec_t now) {
     (void)shutdown(exchange->fd, SHUT_WR);
     exchange->state = HTTP_LINGERING;
     exchange->deadline = usec_add(now, HTTP_LINGER);
-    strbuf_deinit(&exchange->out);
-    exchange->n_sent = 0;
+    http_forget_answer(exchange);
 }
 
 static void http_refuse(struct http_exchange *exchange, int status, const char *why, usec_t now) {
@@ -180,10 +230,21 @@ static bool http_read(struct http_exchange *exchange, usec_t now) {
     return true;
 }
 
+static struct iovec http_slice(char *data, size_t len, size_t n_sent, size_t n_most) {
+    size_t at = MIN(n_sent, len);
+    return (struct iovec){.iov_base = data + at, .iov_len = MIN(len - at, n_most)};
+}
+
 // One write. False: it is closed.
 static bool http_send(struct http_exchange *exchange, usec_t now) {
-    size_t n = MIN(http_unsent(exchange), (size_t)HTTP_SEND_AT_ONCE);
-    ssize_t sent = send(exchange->fd, exchange->out.data + exchange->n_sent, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const struct strbuf *head = &exchange->head;
+    struct iovec parts[2] = {http_slice(head->data, head->len, exchange->n_sent, HTTP_SEND_AT_ONCE)};
+    if (exchange->body) {
+        parts[1] = http_slice(exchange->body->data, exchange->body->len,
+                              exchange->n_sent - MIN(exchange->n_sent, head->len), HTTP_SEND_AT_ONCE);
+    }
+    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
+    ssize_t sent = sendmsg(exchange->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
         return true;
     }
@@ -235,27 +296,36 @@ static void http_on_io(void *userdata, unsigned ready, usec_t now) {
 
 // ---- answers
 
-void http_answer(struct http_exchange *exchange, int status, const char *content_type, struct strbuf *body,
-                 usec_t now) {
+void http_answer_body(struct http_exchange *exchange, int status, const char *content_type, struct http_body *body,
+                      usec_t now) {
     assert(exchange->state == HTTP_ANSWERING && !exchange->is_answered);
     exchange->is_answered = true;
     exchange->gone = NULL;
     exchange->read_by = usec_add(now, HTTP_READ_WITHIN);
-    http_add_head(&exchange->out, status, content_type, body->len);
-    if (!exchange->is_head) {
-        strbuf_add_bytes(&exchange->out, strbuf_str(body), body->len);
+    if (body) {
+        http_add_head(&exchange->head, status, content_type, body->len);
     }
-    if (strbuf_error(body) < 0 || strbuf_error(&exchange->out) < 0) {
-        strbuf_clear(&exchange->out);
-        http_add_head(&exchange->out, 500, "text/plain; charset=utf-8", 0);
-        if (strbuf_error(&exchange->out) < 0) {
-            exchange->read_by = 0; // there is not even memory for that: the loop ends it, as we may be handling it
-        }
+    if (body && !exchange->is_head) {
+        exchange->body = http_body_ref(body);
     }
-    strbuf_deinit(body);
+    if (!body || strbuf_error(&exchange->head) < 0) {
+        exchange->body = http_body_unref(exchange->body);
+        strbuf_clear(&exchange->head);
+        http_add_head(&exchange->head, 500, "text/plain; charset=utf-8", 0);
+    }
+    if (strbuf_error(&exchange->head) < 0) {
+        exchange->head.len = 0;
+        exchange->read_by = 0; // there is not even memory for that: the loop ends it, as we may be handling it
+    }
     if (!exchange->is_handling) {
         http_arm(exchange);
     }
+}
+
+void http_answer(struct http_exchange *exchange, int status, const char *content_type, struct strbuf *body,
+                 usec_t now) {
+    CLEANUP(http_body_unrefp) struct http_body *own = http_body_new(body, NULL);
+    http_answer_body(exchange, status, content_type, own, now);
 }
 
 void http_wait(struct http_exchange *exchange, usec_t deadline, void (*gone)(void *userdata), void *userdata) {

@@ -13,6 +13,7 @@ struct view_source {
     struct sinks_tap *tap;
     struct tally *tally;
     struct ring *ring;
+    uint64_t version;
     usec_t started_realtime;
     usec_t loaded_realtime;
     bool last_reload_ok;
@@ -21,6 +22,7 @@ struct view_source {
 
 static void view_on_event(void *userdata, const struct event *event) {
     struct view_source *source = userdata;
+    source->version++;
     tally_count(source->tally, event);
     ring_add(source->ring, event, clock_realtime());
 }
@@ -60,6 +62,14 @@ void view_source_note_reload(struct view_source *source, bool ok) {
 
 struct tally *view_source_tally(struct view_source *source) {
     return source->tally;
+}
+
+uint64_t view_source_version(const struct view_source *source) {
+    return source->version;
+}
+
+void view_source_note_news(struct view_source *source) {
+    source->version++;
 }
 
 static struct view_config view_describe_config(const struct view_source *source, const struct settings *settings) {

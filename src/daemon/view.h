@@ -22,6 +22,9 @@ DEFINE_CLEANUP(struct view_source *, view_source_free)
 // The file was read again, and taken or refused.
 void view_source_note_reload(struct view_source *source, bool ok);
 struct tally *view_source_tally(struct view_source *source);
+// Another one whenever something was said, or there was news of a target.
+uint64_t view_source_version(const struct view_source *source);
+void view_source_note_news(struct view_source *source);
 
 struct pauses;
 // 0 or -ENOMEM. A summary that memory is short for is left out, the rest is there.

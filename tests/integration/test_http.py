@@ -2,6 +2,7 @@
 """What is served: health over TCP and the control socket, asked by curl; and clients that mean no good."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -125,6 +126,38 @@ def test_hostile_clients_delay_no_poll(server, tmp_path):
             one.close()
         assert curl(served.url + "/healthz")[0] == 200
         assert poll_gap(server, 1) < 1.5 * before
+
+
+def ask_at_once(served, path, n=MAX_CONNECTIONS):
+    """Bodies of requests that are all there before the first is answered."""
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        os.kill(served.daemon.pid, signal.SIGSTOP)
+        try:
+            process.wait_stopped(served.daemon.pid)
+            asking = [stack.enter_context(served.connect(request)) for _ in range(n)]
+        finally:
+            os.kill(served.daemon.pid, signal.SIGCONT)
+        answers = [b"".join(iter(lambda one=one: one.recv(65536), b"")) for one in asking]
+    heads, bodies = zip(*(answer.split(b"\r\n\r\n", 1) for answer in answers))
+    assert all(head.startswith(b"HTTP/1.1 200 ") for head in heads)
+    return bodies
+
+
+def test_many_that_ask_at_once_cost_one_answer(server, tmp_path):
+    with Served(server, tmp_path, target={"poll_interval": "20s"}) as served:
+        served.daemon.wait_up()
+        for path in ("/api/v1/status", "/metrics"):
+            bodies = ask_at_once(served, path)
+            # Each rendering tells its time and what CPU it took, so that no two are equal.
+            assert len(set(bodies)) <= MAX_CONNECTIONS // 8, path
+            assert all(len(body) > 1000 for body in bodies)
+        for _ in range(3):
+            for is_paused, verb in ((True, "pause"), (False, "resume")):
+                assert command(verb, "--socket", served.path).returncode == 0
+                for path in (None, served.path):
+                    pauses = json.loads(curl(served.url + "/api/v1/status", path=path)[1])["pauses"]
+                    assert bool(pauses) == is_paused
 
 
 def test_connections_are_bounded_and_the_next_waits(server, tmp_path):
