@@ -30,7 +30,7 @@ class Engine:
 
     def __init__(self):
         if os.geteuid() != 0:
-            raise CannotRun("a container engine needs root")
+            raise CannotRun("a container engine needs root, or sudo without a password")
         script = os.path.join(fetch.SUPPORT, "debs-fetch.sh")
         folder, why = fetch.once("docker", [script, "bookworm", "{dest}", *PACKAGES], 150)
         if not folder:

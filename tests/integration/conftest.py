@@ -24,6 +24,13 @@ def pytest_configure(config):
         pytest.exit(f"no daemon at {process.binary()}: run ./tests/run integration", 2)
 
 
+def pytest_collection_modifyitems(items):
+    if os.geteuid() != 0:
+        for item in items:
+            if item.get_closest_marker("root"):
+                item.add_marker(pytest.mark.skip("needs root"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def templates():
     yield

@@ -194,7 +194,7 @@ def test_reload_waits_for_the_verdict(server, tmp_path):
         assert f"{path}, enforcing: 1 target, 1 rule, 0 alarms" in tell(served, "reload")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a socket to other groups")
+@pytest.mark.root  # to give a socket to other groups
 @pytest.mark.skipif(os.path.exists("/run/systemd/journal/socket"), reason="needs a machine without a journal")
 def test_P9_a_refused_reload_opens_the_socket_to_nobody(server, tmp_path):
     with Served(server, tmp_path, control_group="4711") as served:
@@ -235,7 +235,7 @@ def as_nobody(*arguments, groups=()):
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+@pytest.mark.root  # to be somebody else
 def test_who_may(server, tmp_path):
     probe = as_nobody("version")
     if probe.returncode != 0:

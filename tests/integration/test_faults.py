@@ -2,7 +2,6 @@
 """What goes wrong around it: right events, no crash, no busy loop, no second connection, recovery by itself."""
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -360,11 +359,8 @@ def test_clock_of_the_server_is_not_ours(server):
         assert outcome["age_usec"] < 60_000_000
 
 
-def _can_unshare_mounts():
-    return os.geteuid() == 0 and shutil.which("unshare") and os.system("unshare --mount true 2>/dev/null") == 0
-
-
-@pytest.mark.skipif(not _can_unshare_mounts(), reason="needs root and a mount namespace for a resolv.conf of its own")
+@pytest.mark.root
+@pytest.mark.skipif(not process.may_mount(), reason="needs a mount namespace for a resolv.conf of its own")
 def test_a_name_server_that_never_answers_delays_no_poll(server, tmp_path):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.53.53", 53))

@@ -11,6 +11,8 @@ import pytest
 from pgvtest import process
 from pgvtest.daemon import config, write_config
 
+pytestmark = pytest.mark.root  # for a process namespace
+
 
 def unshare(*argv):
     return ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *argv]

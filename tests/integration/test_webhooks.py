@@ -2,7 +2,6 @@
 """Alarms reach their receivers, whatever these do; nobody waits for them, and no secret gets out."""
 
 import http.client
-import json
 import os
 import re
 import shutil
@@ -39,10 +38,6 @@ def close(sessions):
 
 def failures(daemon, **fields):
     return daemon.find("notification_failed", **fields)
-
-
-def _can_unshare_mounts():
-    return os.geteuid() == 0 and shutil.which("unshare") and os.system("unshare --mount true 2>/dev/null") == 0
 
 
 def mounted(what, where):
@@ -256,7 +251,8 @@ def test_certificates_are_verified(server, tmp_path):
             assert {one.path for one in good.requests} == {"/trusted"} and not bad.requests
 
 
-@pytest.mark.skipif(not _can_unshare_mounts(), reason="needs root and a mount namespace for certificates of its own")
+@pytest.mark.root
+@pytest.mark.skipif(not process.may_mount(), reason="needs a mount namespace for certificates of its own")
 @pytest.mark.parametrize("by_hash", [True, False])
 def test_certificates_of_the_system(server, tmp_path, by_hash):
     """As a folder in which they are found by hash, and as one file."""
@@ -378,7 +374,8 @@ def test_a_receiver_that_hangs_delays_nothing(server):
             assert dropped["message"] == "cannot notify slow: the output ends and still owed 1 alarm"
 
 
-@pytest.mark.skipif(not _can_unshare_mounts(), reason="needs root and a mount namespace for a resolv.conf of its own")
+@pytest.mark.root
+@pytest.mark.skipif(not process.may_mount(), reason="needs a mount namespace for a resolv.conf of its own")
 def test_a_name_server_that_never_answers_delays_nothing(server, tmp_path):
     """libcurl's own resolver would be joined when the attempt is given up."""
     rules = {"idle": rule("500ms", match={"user": "app"})}

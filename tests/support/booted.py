@@ -36,7 +36,10 @@ def boot(runner, installed):
     with open(os.path.join(directory, "check.sh"), "w", encoding="ascii") as file:
         file.write(CHECK)
     status, said = runner.run(
-        "systemd booted", ["tests/support/sd-boot.sh", directory, installed, ROOT], timeout=BOOT_TIMEOUT
+        "systemd booted",
+        ["tests/support/sd-boot.sh", directory, installed, ROOT],
+        timeout=BOOT_TIMEOUT,
+        as_root=True,
     )
     log = read(os.path.join(directory, "check.log"))
     with open(runner.log_path("systemd booted"), "a", encoding="utf-8") as file:

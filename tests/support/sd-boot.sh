@@ -11,7 +11,7 @@ cannot() {
 }
 
 if [ "${SD_BOOT:-}" != inside ]; then
-    [ "$(id -u)" -eq 0 ] || cannot "needs root"
+    [ "$(id -u)" -eq 0 ] || cannot "needs root, or sudo without a password"
     command -v systemd-nspawn >/dev/null || cannot "needs systemd-nspawn (systemd-container)"
     [ -x /lib/systemd/systemd ] || cannot "needs systemd"
     unshare --mount true 2>/dev/null || cannot "may not make a mount namespace"

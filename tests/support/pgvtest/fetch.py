@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 
+import elevate
+
 from . import process
 
 CACHE = os.path.join(process.ROOT, "build", "cache")
@@ -15,8 +17,11 @@ SUPPORT = os.path.join(process.ROOT, "tests", "support")
 
 @contextlib.contextmanager
 def locked():
-    os.makedirs(CACHE, exist_ok=True)
+    if not os.path.exists(CACHE):
+        os.makedirs(CACHE, exist_ok=True)
+        elevate.give_back(CACHE)
     with open(os.path.join(CACHE, "lock"), "w", encoding="ascii") as lock:
+        elevate.give_back(lock.name)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -45,8 +50,11 @@ def once(name, argv, timeout, **environment):
             return None, str(error)
         if done.returncode != 0:
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            said = [line for line in said if "complete log of this run" not in line]  # npm's last word
             return None, said[-1] if said else "no reason given"
         open(f"{dest}.done", "w", encoding="ascii").close()
+        for path in (dest, f"{dest}.done"):
+            elevate.give_back(path)
     return dest, None
 
 

@@ -4,6 +4,7 @@
 import ctypes
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -33,6 +34,13 @@ def wait_until(check, timeout=10.0, what=None, interval=0.02):
 def binary():
     """The pgvigil under test."""
     return os.environ.get("PGVIGIL_BINARY") or os.path.join(ROOT, "build", "gcc", "src", "pgvigil")
+
+
+def may_mount():
+    """In a mount namespace of our own; asked of root alone."""
+    return os.geteuid() != 0 or (
+        shutil.which("unshare") is not None and os.system("unshare --mount true 2>/dev/null") == 0
+    )
 
 
 def spawn(argv, death_signal=signal.SIGTERM, unprivileged=False, **kwargs):
