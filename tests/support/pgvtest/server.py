@@ -87,11 +87,13 @@ def remove_templates():
 
 
 class Postgres:
-    """Settings are postgresql.conf's; `hba` are lines that go before "trust everybody", `roles` SQL that makes them."""
+    """Settings are postgresql.conf's; `hba` are lines that go before "trust everybody", `roles` SQL that makes them,
+    `environment` variables of the server's own."""
 
-    def __init__(self, hba=(), bindir=BINDIR, roles=ROLES, **settings):
+    def __init__(self, hba=(), bindir=BINDIR, roles=ROLES, environment=None, **settings):
         self.bindir = bindir
         self.settings = {**SETTINGS, **settings}
+        self.environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **(environment or {})}
         self.directory = process.open_directory("pgvtest-pg-")
         self.port = 0
         self.child = None
@@ -129,7 +131,7 @@ class Postgres:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+                env=self.environment,
             )
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
