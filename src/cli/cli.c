@@ -107,6 +107,20 @@ bool cli_colour(void) {
     return isatty(STDOUT_FILENO) && !(no_color && *no_color) && term && *term && strcmp(term, "dumb") != 0;
 }
 
+// Which of the three it is decides what is to be mended.
+static const char *cli_auth_hint(const struct pg_error *error) {
+    if (strcmp(error->sqlstate, "28P01") == 0) {
+        return "compare the role's password with the first line of password_file, or with PGPASSWORD or the pgpass "
+               "file";
+    }
+    if (*error->sqlstate == '\0') { // not the server's: there was no password to send
+        return "the first line of password_file is the password, and must be readable for us; without a configuration "
+               "file, PGVIGIL_PASSWORD_FILE names it";
+    }
+    return "see that the role exists (pgvigil setup-sql makes it) and that the server's pg_hba.conf lets it in from "
+           "here";
+}
+
 const char *cli_failure_hint(const struct pg_error *error) {
     static const char *const hints[] = {
         [PG_ERROR_UNREACHABLE] = "is the server running, and do host and port name it?",
@@ -115,9 +129,6 @@ const char *cli_failure_hint(const struct pg_error *error) {
             "superusers have reserved slots; on the server's host: sudo -u postgres pgvigil reap --conninfo "
             "'host=/var/run/postgresql user=postgres dbname=postgres' --idle 10min",
         [PG_ERROR_OWN_LIMIT] = "the server is not full: raise the CONNECTION LIMIT of our role or database",
-        [PG_ERROR_AUTH] =
-            "see that password_file is readable for us and holds the password in its first line, and compare "
-            "user and password with the server's role and its pg_hba.conf",
         [PG_ERROR_DATABASE] = "check dbname, and GRANT CONNECT ON DATABASE to our role",
         [PG_ERROR_STARTING] = "it is starting up, stopping or recovering: try again later",
         [PG_ERROR_SHUTDOWN] = "an administrator ended our session, or the server stops: try again",
@@ -126,7 +137,7 @@ const char *cli_failure_hint(const struct pg_error *error) {
         [PG_ERROR_PROTOCOL] = "is it PostgreSQL 13 or newer, with no pooler in between?",
         [PG_N_ERROR_KINDS_] = NULL,
     };
-    return hints[error->kind];
+    return error->kind == PG_ERROR_AUTH ? cli_auth_hint(error) : hints[error->kind];
 }
 
 void cli_tell_failure(const struct oneshot_verdict *verdict) {
