@@ -21,7 +21,8 @@ struct settings_options {
 };
 
 struct settings {
-    char *file; // what was read; NULL: none, built-in defaults
+    char *file;         // what was read; NULL: none, built-in defaults
+    const char *source; // as people know it: the file, "command line" or "PGVIGIL_CONNINFO"
     struct config *config;
     struct conninfo **conninfos; // one for each of config->targets
 };

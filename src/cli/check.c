@@ -62,7 +62,7 @@ static int check_run(const struct command *command, int argc, char **argv) {
     if (options.connect) {
         return check_connect(settings, options.json);
     }
-    escape_text(&text, settings->file ? settings->file : "PGVIGIL_CONNINFO");
+    escape_text(&text, settings->source);
     strbuf_add(&text, ": ok");
     check_add_count(&text, " (", config->n_targets, "target");
     check_add_count(&text, ", ", config->policy->n_apps, "app");

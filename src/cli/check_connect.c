@@ -73,7 +73,7 @@ static void check_add_verdict(const struct check *check, struct strbuf *text) {
         n_notes += findings->items[i].level > EVENT_WARNING;
     }
     strbuf_add_char(text, '\n');
-    escape_text(text, check->settings->file ? check->settings->file : "PGVIGIL_CONNINFO");
+    escape_text(text, check->settings->source);
     if (n == 0) {
         strbuf_add(text, ": ok, no findings\n");
     } else {
@@ -114,7 +114,8 @@ static int check_tell(struct check *check, const struct oneshot_result *result) 
 int check_connect(const struct settings *settings, bool as_json) {
     CLEANUP(oneshot_freep) struct oneshot *oneshot = NULL;
     CLEANUP(oneshot_result_deinit) struct oneshot_result result = {0};
-    struct check check = {.settings = settings, .as_json = as_json};
+    struct check check = {
+        .settings = settings, .findings.source = settings->file ? NULL : settings->source, .as_json = as_json};
     const struct oneshot_options options = {
         .settings = settings,
         .policy = settings->config->policy,

@@ -214,10 +214,13 @@ int settings_load(const struct settings_options *options, struct diag_list *diag
         const struct config_source source = {
             .file = file, .with_conf_d = true, .lookup = settings_getenv, .check_conninfo = settings_check_conninfo};
         settings->file = strdup(file);
+        settings->source = settings->file;
         r = settings->file ? config_load(&source, diags, &settings->config) : -ENOMEM;
-    } else if (conninfo && settings_has_variables()) {
+    } else if (conninfo && (!options->conninfo || settings_has_variables())) {
+        settings->source = options->conninfo ? SETTINGS_COMMAND_LINE : SETTINGS_CONNINFO_VARIABLE;
         r = settings_load_variables(conninfo, diags, &settings->config);
     } else if (conninfo) {
+        settings->source = SETTINGS_COMMAND_LINE;
         r = config_default(SETTINGS_TARGET, conninfo, diags, &settings->config);
     } else {
         r = settings_add_nothing(diags);

@@ -151,3 +151,14 @@ def test_check_reads_the_same(server):
     assert result.returncode == 0, result
     assert "90s" in result.stdout or "1min30s" in result.stdout
     assert "port=" not in result.stdout
+
+
+def test_the_variable_is_named_where_it_is_wrong():
+    """Whatever is wrong with it, and not a place in a text that nobody wrote."""
+    nowhere = "host=127.0.0.1 port=1 user=x dbname=postgres"
+    for more in ({}, {"ENFORCE": "true"}):
+        done = command("check", "--connect", env=environment(CONNINFO=nowhere, **more))
+        assert done.returncode == 1 and done.stdout.startswith("PGVIGIL_CONNINFO: error: targets.postgres: "), done
+        assert "\nPGVIGIL_CONNINFO: 1 finding" in done.stdout, done
+    done = command("check", "--connect", "--conninfo", nowhere, env=environment())
+    assert done.stdout.startswith("command line: error: ") and "\ncommand line: 1 finding" in done.stdout, done

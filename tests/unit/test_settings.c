@@ -277,6 +277,32 @@ static void mistakes_name_the_variable(void) {
     CHECK_CONTAINS(strbuf_str(&text), "command line: error: targets.postgres.conninfo: ");
     CHECK_LACKS(strbuf_str(&text), "s3cret");
     unset_rules();
+    // Without another variable, too.
+    CLEANUP(diag_list_deinit) struct diag_list alone = {0};
+    strbuf_clear(&text);
+    setenv("PGVIGIL_CONNINFO", "hosst=s3cret", 1);
+    CHECK_EQ(load(&(struct settings_options){0}, &alone, &settings, &text), -EINVAL);
+    CHECK_CONTAINS(strbuf_str(&text), "PGVIGIL_CONNINFO: error: targets.postgres.conninfo: ");
+    unsetenv("PGVIGIL_CONNINFO");
+}
+
+static void names_its_source(void) {
+    static const struct {
+        const char *file, *conninfo, *variable, *source;
+    } cases[] = {{file, NULL, "host=/a", NULL},
+                 {NULL, "host=/a", "host=/b", "command line"},
+                 {NULL, NULL, "host=/b", "PGVIGIL_CONNINFO"}};
+    write_file("targets:\n  a: { conninfo: host=/tmp }\n");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+        CLEANUP(settings_freep) struct settings *settings = NULL;
+        CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+        const struct settings_options options = {.file = cases[i].file, .conninfo = cases[i].conninfo};
+        setenv("PGVIGIL_CONNINFO", cases[i].variable, 1);
+        CHECK_EQ(load(&options, &diags, &settings, &text), 0);
+        CHECK_STR(settings->source, cases[i].source ? cases[i].source : settings->file);
+        unsetenv("PGVIGIL_CONNINFO");
+    }
 }
 
 static void tells_a_missing_file(void) {
@@ -298,4 +324,5 @@ CHECK_MAIN({"reads_the_file", reads_the_file}, {"observe_wins", observe_wins},
            {"takes_addresses_from_the_environment", takes_addresses_from_the_environment},
            {"takes_password_and_format_from_the_environment", takes_password_and_format_from_the_environment},
            {"variables_do_not_add_to_a_file", variables_do_not_add_to_a_file},
-           {"mistakes_name_the_variable", mistakes_name_the_variable}, {"tells_a_missing_file", tells_a_missing_file})
+           {"mistakes_name_the_variable", mistakes_name_the_variable}, {"names_its_source", names_its_source},
+           {"tells_a_missing_file", tells_a_missing_file})
