@@ -204,7 +204,7 @@ void remote_read_error(json_t *error, struct pg_error *ret) {
             ret->kind = (enum pg_error_kind)i;
         }
     }
-    const char *message = *remote_text(error, "message") ? remote_text(error, "message") : "not polled yet";
+    const char *message = *remote_text(error, "message") ? remote_text(error, "message") : "the daemon has only just started, and not polled it yet: try again";
     pg_error_set(ret, ret->kind, remote_text(error, "sqlstate"), message);
 }
 

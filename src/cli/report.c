@@ -2,6 +2,7 @@
 #include "report.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -208,8 +209,9 @@ static int report_rounds(struct report *report, struct oneshot *oneshot) {
 
 #define REPORT_TIMEOUT (10 * USEC_PER_SEC)
 
-// One look. EXIT_DONE or EXIT_FAILED: told; EXIT_USAGE: the daemon cannot tell, so that the servers are to be asked.
-static int report_remote_round(struct report *report) {
+// One look. EXIT_DONE: told, and *ret_all_ok; EXIT_FAILED: there is nobody to tell; EXIT_USAGE: the daemon cannot tell,
+// so that the servers are to be asked.
+static int report_remote_round(struct report *report, bool *ret_all_ok) {
     CLEANUP(client_answer_deinit) struct client_answer answer = {0};
     CLEANUP(remote_result_deinit) struct remote_result remote = {0};
 
@@ -221,24 +223,39 @@ static int report_remote_round(struct report *report) {
     if (remote_read(report->settings, report->options->target, document, &remote) < 0) {
         return EXIT_USAGE;
     }
-    int status = report_tell(report, &remote.result);
-    return status == EXIT_DONE && !report_all_ok(&remote.result) ? EXIT_FAILED : status;
+    *ret_all_ok = report_all_ok(&remote.result);
+    return report_tell(report, &remote.result);
 }
 
-// As report_remote_round(). A signal ends it as it ends any program.
+// Until the next look. false: SIGINT or SIGTERM ended it.
+static bool report_remote_wait(usec_t duration) {
+    const struct timespec wait = {.tv_sec = (time_t)(duration / USEC_PER_SEC),
+                                  .tv_nsec = (long)(duration % USEC_PER_SEC) * 1000};
+    sigset_t ends, before;
+    int signo;
+
+    (void)sigemptyset(&ends);
+    (void)sigaddset(&ends, SIGINT);
+    (void)sigaddset(&ends, SIGTERM);
+    (void)sigprocmask(SIG_BLOCK, &ends, &before);
+    do {
+        signo = sigtimedwait(&ends, NULL, &wait);
+    } while (signo < 0 && errno == EINTR); // stopped and continued: it waits anew
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    return signo < 0;
+}
+
+// As report_remote_round(), but EXIT_FAILED also when the last look did not see all servers. While the daemon is being
+// asked, a signal ends it as it ends any program.
 static int report_remote(struct report *report) {
     bool watching = report->options->watch != USEC_INFINITY;
-    int status = report_remote_round(report);
+    bool all_ok;
+    int status = report_remote_round(report, &all_ok);
 
-    while (watching && status != EXIT_USAGE) {
-        const struct timespec wait = {.tv_sec = (time_t)(report->options->watch / USEC_PER_SEC),
-                                      .tv_nsec = (long)(report->options->watch % USEC_PER_SEC) * 1000};
-        if (nanosleep(&wait, NULL) < 0) {
-            break;
-        }
-        status = report_remote_round(report);
+    while (watching && status == EXIT_DONE && report_remote_wait(report->options->watch)) {
+        status = report_remote_round(report, &all_ok);
     }
-    return status;
+    return status == EXIT_DONE && !all_ok ? EXIT_FAILED : status;
 }
 
 static int report_run(const struct command *command, int argc, char **argv) {
