@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -300,7 +301,19 @@ static int help_run(const struct command *command, int argc, char **argv) {
     return cli_write(&text);
 }
 
+// A descriptor that is closed would be the next thing that is opened, and output go into the socket of a server. Opened
+// the wrong way round, so that a write still says that there is no standard output.
+static void cli_keep_descriptors(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+            int opened = open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); // the lowest that is free
+            (void)opened;
+        }
+    }
+}
+
 int cli_main(int argc, char **argv) {
+    cli_keep_descriptors();
     // A reader that went away is a failed write with an exit status of ours, and not a silent death.
     (void)signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
