@@ -44,7 +44,7 @@ struct summary_rule {
     int64_t n_matches; // sessions that the last step found over the rule's limit, held back or not
     int64_t n_held[N_HELD_REASONS_];
     int64_t n_decided; // since the start
-    int64_t n_covered; // sessions that the rule's match covers now, whatever their state
+    int64_t n_covered; // sessions that the rule's match covers now, whatever their state; none of pgvigil's own
 };
 
 #define SUMMARY_MAX_SESSIONS 10

@@ -190,13 +190,30 @@ static void summary_find_longest(const struct snapshot *snapshot, struct summary
     summary_own_sessions(summary->longest_transaction, summary->n_longest_transaction, strings);
 }
 
+// Whom each rule covers, but for ourselves: no rule can ever speak of us, and check --connect does not count us either.
+// 0 or -ENOMEM.
+static int summary_count_covered(const struct snapshot *snapshot, size_t n_rules, int64_t *ret_counts) {
+    int r = snapshot_count_covered(snapshot, ret_counts);
+
+    for (const struct session *s = snapshot->sessions; r >= 0 && s; s = s->hh.next) {
+        if (!s->origin->own && s->id.id != snapshot->facts.own_pid) {
+            continue;
+        }
+        for (size_t i = 0; r >= 0 && i < n_rules; i++) {
+            r = origin_covers(&snapshot->origins, s->origin, i, s->query_matches);
+            ret_counts[i] -= r > 0;
+        }
+    }
+    return MIN(r, 0);
+}
+
 static int summary_list_rules(const struct snapshot *snapshot, struct summary *summary, struct strings *strings) {
     const struct policy *policy = snapshot->origins.policy;
     size_t n_timeouts = policy->n_timeouts, n = n_timeouts + policy->n_quotas;
 
     summary->rules = calloc(n + 1, sizeof(*summary->rules));
     int64_t *n_covered = calloc(n + 1, sizeof(*n_covered));
-    int r = summary->rules && n_covered ? snapshot_count_covered(snapshot, n_covered) : -ENOMEM;
+    int r = summary->rules && n_covered ? summary_count_covered(snapshot, n, n_covered) : -ENOMEM;
     if (r < 0) {
         free(n_covered);
         return r;

@@ -230,6 +230,12 @@ static void rules(void) {
     }
     add_row("a", 2 * USEC_PER_MINUTE)->superuser = true;
     add_row("a", USEC_PER_SEC)->user = "x";
+    // We, and another of ours: covered by none.
+    struct session_row *own = add_row("other name", USEC_PER_SEC);
+    own->id.id = 1;
+    own->state = SESSION_STATE_ACTIVE;
+    own = add_row("pgvigil", USEC_PER_SEC);
+    own->user = "pgvigil";
     CHECK_EQ(scan()->n_decisions, 2);
     CHECK_EQ(engine_summarize(fixture.engine, &summary), 0);
     end();
