@@ -9,16 +9,19 @@
 #include "json_event.h"
 #include "json_tree.h"
 #include "status_groups.h"
+#include "status_totals.h"
 #include "util/macro.h"
 #include "util/strbuf.h"
 
 struct status {
     struct json_tree tree;
     const struct view *view;
+    struct status_totals totals;
 };
 
 static void status_deinit(struct status *status) {
     json_tree_deinit(&status->tree);
+    status_totals_deinit(&status->totals);
 }
 
 // ---- the process
@@ -195,13 +198,11 @@ static void status_put_totals(struct status *status, json_t *totals, const char 
     struct json_tree *tree = &status->tree;
     json_t *object = json_tree_put_object(tree, totals, key);
     size_t n, last = tally_n_labels(family) - 1;
-    const struct tally_series *series = tally_list(status->view->tally, family, &n);
+    const struct tally_series *const *series = status_totals_of(&status->totals, family, target, rule, &n);
     for (size_t i = 0; i < n; i++) {
-        if (series[i].count > 0 && strcmp(series[i].values[0], target) == 0 && strcmp(series[i].values[1], rule) == 0) {
-            const char *word = series[i].values[last];
-            int64_t before = json_integer_value(json_object_get(object, word));
-            json_tree_put_number(tree, object, word, before + (int64_t)series[i].count);
-        }
+        const char *word = series[i]->values[last];
+        int64_t before = json_integer_value(json_object_get(object, word));
+        json_tree_put_number(tree, object, word, before + (int64_t)series[i]->count);
     }
 }
 
@@ -358,6 +359,9 @@ static void status_put_events(struct status *status) {
 int status_render(const struct view *view, struct strbuf *sb) {
     CLEANUP(status_deinit) struct status status = {.view = view};
     json_tree_init(&status.tree);
+    if (status_totals_init(&status.totals, view->tally) < 0) {
+        return -ENOMEM;
+    }
     status_put_head(&status);
     json_t *targets = json_tree_put_array(&status.tree, status.tree.root, "targets");
     for (size_t i = 0; i < view->n_targets; i++) {

@@ -3,7 +3,8 @@
 // Microseconds of CPU for one scrape of /metrics, and for one /api/v1/status: the summary of the engine's tables, and
 // the text. With 5,000 sessions of 20 applications, with 5,000 sessions that share nothing (the most groups that are
 // told apart), and beside them a full scan's step of the engine in the same process, as all of them hold up the same
-// loop. Exit status 1 when a scrape costs more than some such steps, which any machine can tell.
+// loop. And for the status of many targets, whose rules have all counted something. Exit status 1 when a scrape costs
+// more than some such steps, or the counters more than some times the rest, which any machine can tell.
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -24,6 +25,8 @@
 // thousand of them; the status, for which people ask, builds a tree of JSON values of as many.
 #define MAX_STEPS_SCRAPE 10
 #define MAX_STEPS_STATUS 20
+#define N_TARGETS 200       // with these rules as many counters as there can be
+#define MAX_TIMES_COUNTED 3 // three numbers more for each rule, of which each has ten or so
 
 static char names[N_SESSIONS][32];
 static struct session_row rows[N_SESSIONS];
@@ -191,11 +194,74 @@ static bool scrape_measure(const char *what, size_t n_names) {
     return scrape <= MAX_STEPS_SCRAPE * step && status <= MAX_STEPS_STATUS * step;
 }
 
+// One status of many targets.
+static double scrape_time_targets(const struct scrape_world *world, const struct tally *tally,
+                                  struct view_target *targets) {
+    double times[N_TIMES];
+    struct view view = {.version = "0",
+                        .now = USEC_PER_HOUR,
+                        .realtime = USEC_PER_HOUR,
+                        .config = {.policy = world->policy},
+                        .tally = tally,
+                        .events = world->ring,
+                        .targets = targets,
+                        .n_targets = N_TARGETS};
+    for (size_t i = 0; i < N_TIMES; i++) {
+        CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+        double at = scrape_now();
+        must(status_render(&view, &text) == 0);
+        times[i] = scrape_now() - at;
+    }
+    return scrape_median(times);
+}
+
+static bool scrape_measure_targets(void) {
+    static struct view_target targets[N_TARGETS];
+    struct scrape_world world;
+    struct summary summary;
+    CLEANUP(tally_freep) struct tally *none = tally_new();
+    must(none != NULL);
+    scrape_fill(N_SESSIONS);
+    scrape_world_init(&world);
+    must(engine_summarize(world.engine, &summary) == 0);
+    for (size_t i = 0; i < N_TARGETS; i++) {
+        targets[i] = (struct view_target){.name = names[i],
+                                          .state = "watching",
+                                          .standing = "leads",
+                                          .poll_durations = {.bounds = &histogram_of_polls},
+                                          .has_summary = true,
+                                          .summary = summary};
+        for (size_t j = 0; j < N_RULES; j++) {
+            struct event event = event_make(EVENT_OUTCOME, EVENT_NOTICE, names[i]);
+            event.outcome = OUTCOME_GONE;
+            event.rule = world.policy->timeouts[j].name;
+            tally_count(world.tally, &event);
+            tally_expect(world.tally, names[i], event.rule, ACTION_TERMINATE);
+            event.kind = EVENT_DECISION;
+            event.has_action = true;
+            tally_count(world.tally, &event);
+            event.observe = true;
+            tally_count(world.tally, &event);
+        }
+    }
+    double counted = scrape_time_targets(&world, world.tally, targets);
+    double uncounted = scrape_time_targets(&world, none, targets);
+    summary_deinit(&summary);
+    scrape_world_deinit(&world);
+    printf("%d targets with %d rules: status %.0f us, %.0f us when they have not done anything yet\n", N_TARGETS,
+           N_RULES, counted, uncounted);
+    return counted <= MAX_TIMES_COUNTED * uncounted;
+}
+
 int main(void) {
     bool ok = scrape_measure("5,000 sessions of 20 applications", N_APPS);
     ok = scrape_measure("5,000 sessions with 5,000 names", N_SESSIONS) && ok;
+    bool is_linear = scrape_measure_targets();
+    if (!is_linear) {
+        printf("what rules have done costs more than %d times the rest\n", MAX_TIMES_COUNTED);
+    }
     if (!ok) {
         printf("a scrape costs more than %d steps, or a status more than %d\n", MAX_STEPS_SCRAPE, MAX_STEPS_STATUS);
     }
-    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+    return ok && is_linear ? EXIT_SUCCESS : EXIT_FAILURE;
 }
