@@ -117,8 +117,9 @@ struct config_source {
 int config_load(const struct config_source *source, struct diag_list *diags, struct config **ret);
 
 // control.socket alone, whatever else may be wrong with the files: a daemon that runs must be reached when its file has
-// been spoilt since. What cannot be told is the default. *ret: NULL: off. 0 or -ENOMEM.
-int config_find_socket(const struct config_source *source, char **ret);
+// been spoilt since. Where that keeps it from being told, it is what the rest says, or the default, and *ret_sure is
+// false: `diags` says why. *ret: NULL: off. 0 or -ENOMEM.
+int config_find_socket(const struct config_source *source, struct diag_list *diags, bool *ret_sure, char **ret);
 
 // config_load() from memory, without conf.d: tests, fuzzing.
 int config_load_buffer(const char *name, const char *text, size_t len, config_lookup_fn lookup, void *lookup_data,

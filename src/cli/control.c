@@ -14,15 +14,29 @@
 
 #define CONTROL_TIMEOUT (5 * USEC_PER_SEC)
 
+// The file was spoilt after the daemon had read it. At night that must keep nobody from asking it, or from pausing it;
+// but whose answer it is must be plain.
+static void control_tell_doubts(const struct strbuf *mistakes, const char *socket) {
+    CLEANUP(strbuf_deinit) struct strbuf shown = STRBUF_EMPTY;
+    if (socket) {
+        escape_text(&shown, socket);
+        cli_complain(mistakes);
+        cli_warning(
+            "so it is not certain what control.socket is: the daemon at %s is asked (--socket PATH asks another)",
+            strbuf_str(&shown));
+    }
+}
+
 int control_find_socket(const struct control_source *source, char **ret) {
     CLEANUP(strbuf_deinit) struct strbuf why = STRBUF_EMPTY;
+    CLEANUP(strbuf_deinit) struct strbuf doubts = STRBUF_EMPTY;
     CLEANUP(freep) char *socket = NULL;
     int r = 0;
     if (source->socket) {
         socket = strdup(source->socket);
         r = socket ? 0 : -ENOMEM;
     } else {
-        r = settings_find_socket(source->file, &socket, &why);
+        r = settings_find_socket(source->file, &socket, &doubts, &why);
     }
     if (r == -ENOMEM) {
         return cli_out_of_memory();
@@ -30,6 +44,9 @@ int control_find_socket(const struct control_source *source, char **ret) {
     if (r < 0) {
         cli_error("%s", strbuf_str(&why));
         return EXIT_CONFIG;
+    }
+    if (doubts.len > 0) {
+        control_tell_doubts(&doubts, socket);
     }
     if (!socket) {
         cli_error("control.socket is off in the configuration: the daemon takes no commands");

@@ -124,7 +124,8 @@ int keys_parse_socket(struct binder *binder, const struct field *field, const st
     return control->socket ? 0 : -ENOMEM;
 }
 
-int keys_find_socket(struct diag_list *diags, const struct yaml_node *tree, struct control_config *ret) {
+int keys_find_socket(struct diag_list *diags, const struct yaml_node *tree, struct control_config *ret,
+                     bool *ret_sure) {
     const struct yaml_pair *section = tree ? yaml_node_find(tree, "control") : NULL;
     const struct yaml_pair *pair = section ? yaml_node_find(section->value, "socket") : NULL;
     const struct field *field = section_find(&tables_control, "socket");
@@ -133,9 +134,11 @@ int keys_find_socket(struct diag_list *diags, const struct yaml_node *tree, stru
     if (pair && !pair->value->is_bad) {
         int r = keys_parse_socket(&binder, field, pair->value, &(struct path){.name = "socket"}, ret);
         if (r < 0 || diags->n_errors == n_errors) {
+            *ret_sure = true;
             return r;
         }
     }
+    *ret_sure = !pair;
     ret->socket = strdup(CONTROL_SOCKET_DEFAULT);
     return ret->socket ? 0 : -ENOMEM;
 }

@@ -311,22 +311,24 @@ int config_copy_policy(const struct config *config, struct policy **ret) {
     return 0;
 }
 
-int config_find_socket(const struct config_source *source, char **ret) {
-    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
-    struct loader loader = {.diags = &diags, .lookup = source->lookup, .lookup_data = source->lookup_data};
+int config_find_socket(const struct config_source *source, struct diag_list *diags, bool *ret_sure, char **ret) {
+    struct loader loader = {.diags = diags, .lookup = source->lookup, .lookup_data = source->lookup_data};
     struct control_config control = {0};
+    bool sure = true;
     int r = load_file(&loader, source->file);
     if (r == 0 && source->with_conf_d) {
         r = load_conf_d(&loader, source->file);
     }
     if (r == 0) {
-        r = keys_find_socket(&diags, loader.tree, &control);
+        r = keys_find_socket(diags, loader.tree, &control, &sure);
     }
     (void)yaml_node_free(loader.tree);
-    if (r < 0 || diags.failed) {
+    diag_list_sort(diags);
+    if (r < 0 || diags->failed) {
         free(control.socket);
         return -ENOMEM;
     }
+    *ret_sure = sure && !loader.broken;
     *ret = control.socket;
     return 0;
 }

@@ -46,8 +46,9 @@ int keys_parse_listen(struct binder *binder, const struct field *field, const st
                       const struct path *path, void *member); // struct http_config
 int keys_parse_socket(struct binder *binder, const struct field *field, const struct yaml_node *node,
                       const struct path *path, void *member); // struct control_config
-// Into ret->socket what the tree says, the default when it says nothing that can be used. 0 or -ENOMEM.
-int keys_find_socket(struct diag_list *diags, const struct yaml_node *tree, struct control_config *ret);
+// Into ret->socket what the tree says, the default when it says nothing that can be used: *ret_sure tells whether it
+// says something else. 0 or -ENOMEM.
+int keys_find_socket(struct diag_list *diags, const struct yaml_node *tree, struct control_config *ret, bool *ret_sure);
 int keys_parse_app_selector(struct binder *binder, const struct field *field, const struct yaml_node *node,
                             const struct path *path, void *member); // the same, without `app`
 

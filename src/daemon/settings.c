@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/escape.h"
@@ -239,21 +240,45 @@ int settings_load(const struct settings_options *options, struct diag_list *diag
     return 0;
 }
 
-int settings_find_socket(const char *file, char **ret, struct strbuf *why) {
+// A file that was named and is none: perhaps another one was meant, and its daemon.
+static int settings_check_file(const char *file, struct strbuf *why) {
+    struct stat st;
+    int error = 0;
+    if (access(file, R_OK) < 0) {
+        error = errno;
+    } else if (stat(file, &st) == 0 && S_ISDIR(st.st_mode)) {
+        error = EISDIR;
+    }
+    if (error != 0) {
+        escape_text(why, file);
+        strbuf_addf(why, ": cannot be read: %s (--socket PATH does without it)", strerror(error));
+    }
+    return -error;
+}
+
+static int settings_read_socket(const char *file, char **ret, struct strbuf *doubts) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    const struct config_source source = {.file = file, .with_conf_d = true, .lookup = settings_getenv};
+    bool sure;
+    int r = config_find_socket(&source, &diags, &sure, ret);
+    if (r == 0 && !sure) {
+        diag_list_render(&diags, doubts);
+    }
+    return r;
+}
+
+int settings_find_socket(const char *file, char **ret, struct strbuf *doubts, struct strbuf *why) {
     const char *conninfo, *variable = settings_lookup(SETTINGS_SOCKET_VARIABLE, NULL);
     bool is_named = file != NULL;
     file = settings_choose(&(struct settings_options){.file = file}, &conninfo);
-    if (is_named && access(file, R_OK) < 0) {
-        int error = errno;
-        escape_text(why, file);
-        strbuf_addf(why, ": cannot be read: %s (--socket PATH does without it)", strerror(error));
-        return -error;
+    int r = is_named ? settings_check_file(file, why) : 0;
+    if (r < 0) {
+        return r;
     }
     if (!file) {
         bool is_off = variable && strcmp(variable, "off") == 0;
         *ret = is_off ? NULL : strdup(variable ? variable : CONTROL_SOCKET_DEFAULT);
         return is_off || *ret ? 0 : -ENOMEM;
     }
-    const struct config_source source = {.file = file, .with_conf_d = true, .lookup = settings_getenv};
-    return config_find_socket(&source, ret);
+    return settings_read_socket(file, ret, doubts);
 }

@@ -57,3 +57,46 @@ def test_a_watch_ends_cleanly_by_a_signal(server, tmp_path):
             child.send_signal(signal.SIGINT)
             out, err = child.communicate(timeout=20)
             assert child.returncode == 0 and not err and out.endswith(b"\n"), (more, child.returncode, err)
+
+
+BROKEN = "targets:\n  db: { conninfo: x\n"
+COMMANDS = (["status"], ["health"], ["pause", "--for", "1min"], ["resume"], ["reload"])
+
+
+def test_a_spoilt_file_keeps_nobody_from_the_daemon(server, tmp_path):
+    """It says where it is spoilt, and who is asked instead: here what the rest of the files says."""
+    with Served(server, tmp_path) as served:
+        path = os.path.join(served.daemon.directory, "pgvigil.yaml")
+        served.daemon.wait_up()
+        assert not command("status", "-c", path).stderr
+        os.mkdir(os.path.join(served.daemon.directory, "conf.d"))
+        with open(os.path.join(served.daemon.directory, "conf.d", "a.yaml"), "w", encoding="utf-8") as spoilt:
+            spoilt.write(BROKEN)
+        for arguments in COMMANDS:
+            done = command(*arguments, "-c", path)
+            lines = done.stderr.splitlines()
+            assert "a.yaml:3:1: error: " in lines[0] and "close the brace" in lines[0], done
+            warning = f"pgvigil: warning: so it is not certain what control.socket is: the daemon at {served.path} is asked"
+            assert lines[1].startswith(warning) and "--socket" in lines[1], done
+            # The daemon reads the same file, and refuses it.
+            assert done.returncode == (1 if arguments == ["reload"] else 0), done
+        done = command("status", "--socket", served.path)
+        assert done.returncode == 0 and not done.stderr
+
+
+def test_a_spoilt_file_and_the_default_socket(tmp_path):
+    path = tmp_path / "pgvigil.yaml"
+    for text in (BROKEN, "control: { socket: relative }\n", "control: { socket: '${NOT_SET_ANYWHERE}' }\n"):
+        path.write_text(text)
+        for arguments in (["status"], ["health"]):  # who may be there is none of ours
+            done = command(*arguments, "-c", path)
+            assert f"{path}:" in done.stderr.splitlines()[0], done
+            assert "not certain" in done.stderr and "/run/pgvigil/control.sock is asked" in done.stderr, done
+    # What does not concern the socket is nobody's business here.
+    path.write_text(f"targetz: 1\ncontrol: {{ socket: {tmp_path}/none }}\n")
+    done = command("status", "-c", path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and f"{tmp_path}/none" in done.stderr, done
+    # Perhaps another name was meant, and another daemon: that one is not guessed.
+    for none in (tmp_path, tmp_path / "none.yaml"):
+        done = command("status", "-c", none)
+        assert done.returncode == 78 and f"{none}: cannot be read: " in done.stderr and "--socket" in done.stderr, done
