@@ -19,6 +19,15 @@ static const char *lookup(const char *name, void *userdata) {
     return strcmp(name, "USER") == 0 ? "pgvigil" : NULL;
 }
 
+static int load(const char *text) {
+    struct diag_list list = {0};
+    struct config *config = NULL;
+    int r = config_load_buffer("x.yaml", text, strlen(text), lookup, NULL, &list, &config);
+    config_free(config);
+    diag_list_deinit(&list);
+    return r;
+}
+
 // Mistakes are -EINVAL with or without memory to spare; what the sweep must see is -ENOMEM when there was none.
 static int sweep_bad(void *userdata) {
     (void)userdata;
@@ -59,13 +68,8 @@ static int sweep_semantic(void *userdata) {
         "quotas: { q: { max: 0%, per: [app, hst], evict: [idle, idle] } }\n"
         "alarms: { a: { metric: usage, match: { query: 'x' }, above: { warning: 80, critical: 1min } } }\n"
         "outputs: { query_text: on }\n";
-    struct diag_list list = {0};
-    struct config *config = NULL;
-    int r = config_load_buffer("x.yaml", text, strlen(text), lookup, NULL, &list, &config);
-    r = r == -EINVAL ? 0 : r;
-    config_free(config);
-    diag_list_deinit(&list);
-    return r;
+    int r = load(text);
+    return r == -EINVAL ? 0 : r;
 }
 
 static int sweep_good(void *userdata) {
@@ -115,13 +119,8 @@ static int sweep_webhooks(void *userdata) {
         "outputs: { webhooks: {\n"
         "  a: { url: 'https://x', format: json, headers: { X-A: b, X-C: d }, ca_file: /ca, proxy: 'http://p' },\n"
         "  b: { url_file: /u, format: slack, bearer_token_file: /t } } }\n";
-    struct diag_list list = {0};
-    struct config *config = NULL;
     (void)userdata;
-    int r = config_load_buffer("x.yaml", text, strlen(text), lookup, NULL, &list, &config);
-    config_free(config);
-    diag_list_deinit(&list);
-    return r;
+    return load(text);
 }
 
 static void out_of_memory(void) {

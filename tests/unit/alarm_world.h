@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/engine.h"
+#include "sample_scan.h"
 #include "support/check.h"
 #include "util/cleanup.h"
 #include "util/strbuf.h"
@@ -72,20 +73,9 @@ static inline void give_policy(struct policy *policy) {
 }
 
 static inline struct scan make_scan(void) {
-    return (struct scan){
-        .kind = SCAN_FULL,
-        .server_now = server_time(),
-        .sent_at = START + world.at,
-        .received_at = START + world.at,
-        .facts = {.version_num = 150018,
-                  .postmaster_start = world.postmaster_start,
-                  .max_connections = 100,
-                  .superuser_reserved_connections = 3,
-                  .own_pid = 1,
-                  .own_user = "pgvigil"},
-        .rows = world.rows,
-        .n_rows = world.n_rows,
-    };
+    struct scan scan = sample_scan(world.rows, world.n_rows, server_time(), START + world.at);
+    scan.facts.postmaster_start = world.postmaster_start;
+    return scan;
 }
 
 // A full scan at that second; what it says of alarms is `wanted`.

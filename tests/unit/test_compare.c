@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "sample_scan.h"
 #include "support/check.h"
 #include "support/oom.h"
 #include "util/cleanup.h"
@@ -226,20 +227,7 @@ static void begin(void) {
 }
 
 static void scan(void) {
-    const struct scan full = {
-        .kind = SCAN_FULL,
-        .server_now = SERVER_NOW,
-        .sent_at = NOW,
-        .received_at = NOW,
-        .facts = {.version_num = 150018,
-                  .postmaster_start = 1,
-                  .max_connections = 100,
-                  .superuser_reserved_connections = 3,
-                  .own_pid = 1,
-                  .own_user = "pgvigil"},
-        .rows = rows,
-        .n_rows = n_rows,
-    };
+    const struct scan full = sample_scan(rows, n_rows, SERVER_NOW, NOW);
     feed(&(struct engine_input){.kind = ENGINE_INPUT_SCAN, .scan = &full});
 }
 

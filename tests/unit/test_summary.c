@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/engine.h"
+#include "sample_scan.h"
 #include "support/check.h"
 #include "support/oom.h"
 
@@ -67,21 +68,8 @@ static struct session_row *add_row(const char *name, usec_t age) {
 }
 
 static const struct engine_result *scan(void) {
-    const struct scan full = {
-        .kind = SCAN_FULL,
-        .server_now = SERVER_NOW,
-        .sent_at = NOW,
-        .received_at = NOW,
-        .facts = {.version_num = 150018,
-                  .postmaster_start = 1,
-                  .max_connections = 100,
-                  .superuser_reserved_connections = 3,
-                  .reserved_connections = 2,
-                  .own_pid = 1,
-                  .own_user = "pgvigil"},
-        .rows = fixture.rows,
-        .n_rows = fixture.n_rows,
-    };
+    struct scan full = sample_scan(fixture.rows, fixture.n_rows, SERVER_NOW, NOW);
+    full.facts.reserved_connections = 2;
     return feed(&(struct engine_input){.kind = ENGINE_INPUT_SCAN, .scan = &full});
 }
 
