@@ -15,7 +15,8 @@ import pytest
 from pgvtest import process
 from pgvtest.clients import Session, idle
 from pgvtest.daemon import Daemon, command, config, rule, write_config
-from pgvtest.receiver import Alertmanager, Receiver, Tunnel, certificate, free_port, hang
+from pgvtest.receiver import Alertmanager, Receiver, Tunnel, certificate, hang
+from pgvtest.server import free_port
 
 WORKERS = {"metric": "idle", "match": {"user": "worker"}, "above": {"warning": 1, "critical": 3}, "clear_after": "0s"}
 

@@ -1,39 +1,16 @@
 # SPDX-License-Identifier: PostgreSQL
 """A real Prometheus, and what a daemon's /metrics says."""
 
-import http.client
 import json
-import os
 import re
 import shutil
 import subprocess
-import tempfile
-import urllib.parse
 
-from . import process
-from .server import free_port
+from .web import Program, get, get_json
 
 SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$')
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)",?')
 ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
-
-
-def get(port, path, accept=None, method="GET", body=None):
-    """(status, content type, body) of one request to 127.0.0.1."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
-    try:
-        connection.request(method, path, body=body, headers={"Accept": accept} if accept else {})
-        response = connection.getresponse()
-        return response.status, response.getheader("Content-Type"), response.read().decode("utf-8")
-    finally:
-        connection.close()
-
-
-def get_json(port, path, **parameters):
-    query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
-    status, _, body = get(port, path + query)
-    assert status == 200, f"{path}: {status} {body}"
-    return json.loads(body)
 
 
 class Metrics:
@@ -96,13 +73,12 @@ def missing():
     return None
 
 
-class Prometheus:
+class Prometheus(Program):
     """Scrapes these ports of 127.0.0.1 every second, as job "pgvigil". `rules`: a file of alert rules, which fire in
     `alertmanager`, one of receiver.py."""
 
     def __init__(self, ports, rules=None, alertmanager=None):
-        self.directory = tempfile.mkdtemp(prefix="pgvtest-prometheus-")
-        self.port = free_port()
+        super().__init__("prometheus")
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "scrape_configs": [
@@ -115,45 +91,15 @@ class Prometheus:
             config["alerting"] = {
                 "alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager.port}"]}]}]
             }
-        path = os.path.join(self.directory, "prometheus.yaml")
-        with open(path, "w", encoding="utf-8") as file:
+        with open(self.path("prometheus.yaml"), "w", encoding="utf-8") as file:
             json.dump(config, file)
-        self.log_path = os.path.join(self.directory, "log")
-        argv = [
+        self.start([
             "prometheus",
-            f"--config.file={path}",
-            f"--storage.tsdb.path={self.directory}/data",
+            f"--config.file={self.path('prometheus.yaml')}",
+            f"--storage.tsdb.path={self.path('data')}",
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--log.level=warn",
-        ]
-        with open(self.log_path, "wb") as log:
-            self.child = process.spawn(argv, stdout=log, stderr=log, cwd=self.directory)
-        try:
-            process.wait_until(self._is_ready, 30, self.log, 0.1)
-        except BaseException:
-            self.close()
-            raise
-
-    def _is_ready(self):
-        assert self.child.poll() is None, self.log()
-        try:
-            return get(self.port, "/-/ready")[0] == 200
-        except OSError:
-            return False
-
-    def log(self):
-        with open(self.log_path, encoding="utf-8", errors="replace") as file:
-            return f"Prometheus is ready: {file.read()[-4000:]}"
-
-    def close(self):
-        process.stop_process(self.child)
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
+        ])  # fmt: skip
 
     def query(self, expression):
         """[(labels, value)] of an instant query."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: PostgreSQL
 """Who hears of alarms: an HTTP server that a test tells how to behave, and a real Alertmanager."""
 
-import http.client
 import http.server
 import json
 import os
@@ -10,12 +9,11 @@ import socket
 import socketserver
 import ssl
 import subprocess
-import tempfile
 import threading
 import time
-import urllib.parse
 
 from . import process
+from .web import Program, get_json
 
 
 class Request:
@@ -159,12 +157,6 @@ def hang(handler):
         pass
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 def certificate(directory, name):
     """A self-signed certificate for a host name, and its key."""
     paths = [os.path.join(directory, f"{name}.{kind}") for kind in ("pem", "key")]
@@ -178,59 +170,31 @@ def certificate(directory, name):
     return paths
 
 
-class Alertmanager:
-    """Debian's prometheus-alertmanager on a free port of the loopback."""
+class Alertmanager(Program):
+    """Debian's prometheus-alertmanager."""
 
     binary = shutil.which("prometheus-alertmanager")
 
     def __init__(self):
-        self.directory = tempfile.mkdtemp(prefix="pgvtest-alertmanager-")
-        self.port = free_port()
-        config = os.path.join(self.directory, "alertmanager.yml")
+        super().__init__("alertmanager")
+        config = self.path("alertmanager.yml")
         with open(config, "w", encoding="ascii") as file:
             file.write("route: { receiver: nobody }\nreceivers: [ { name: nobody } ]\n")
-        self.log = os.path.join(self.directory, "log")
-        with open(self.log, "wb") as log:
-            self.child = process.spawn(
-                [self.binary, f"--config.file={config}", f"--storage.path={self.directory}/data",
-                 f"--web.listen-address=127.0.0.1:{self.port}", "--cluster.listen-address="],
-                stdout=log,
-                stderr=log,
-            )  # fmt: skip
-        try:
-            process.wait_until(self._is_ready, 20, self.tell)
-        except process.Timeout:
-            self.close()
-            raise
-
-    def tell(self):
-        with open(self.log, encoding="utf-8", errors="replace") as file:
-            return f"Alertmanager is ready: {file.read()[-2000:]}"
-
-    def _get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
-
-    def _is_ready(self):
-        try:
-            return self._get("/-/ready")[0] == 200
-        except OSError:
-            return False
+        self.start([
+            self.binary,
+            f"--config.file={config}",
+            f"--storage.path={self.path('data')}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--cluster.listen-address=",
+        ])  # fmt: skip
 
     def url(self, path=""):
         return f"http://127.0.0.1:{self.port}{path}"
 
     def alerts(self, **labels):
         """Those that stand."""
-        query = urllib.parse.urlencode([("filter", f'{name}="{value}"') for name, value in labels.items()])
-        status, body = self._get(f"/api/v2/alerts?active=true&{query}")
-        assert status == 200, body
-        return json.loads(body)
+        wanted = [f'{name}="{value}"' for name, value in labels.items()]
+        return get_json(self.port, "/api/v2/alerts", active="true", filter=wanted)
 
     def wait(self, n=1, timeout=15, **labels):
         """Until just n such alerts stand; returns them."""
@@ -242,13 +206,3 @@ class Alertmanager:
 
         process.wait_until(check, timeout, lambda: f"{n} alerts {labels}: {found}", 0.1)
         return list(found)
-
-    def close(self):
-        process.stop_process(self.child)
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
