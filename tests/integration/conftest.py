@@ -43,18 +43,10 @@ def module_server():
         yield postgres
 
 
-SWEEP = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()"""
-
-
 @pytest.fixture
 def server(module_server):
     yield module_server
-    for session in module_server.sessions:
-        session.close()
-    module_server.sessions.clear()
-    module_server.sql(SWEEP)
-    process.wait_until(lambda: module_server.count() == 1, 10, "sessions of the last test ended")
+    module_server.end_sessions()
     # What a test changed in the catalog is the test's to undo; drop what is easily left behind.
     module_server.sql("ALTER ROLE pgvigil RESET ALL")
 

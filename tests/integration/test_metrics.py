@@ -176,8 +176,7 @@ def test_names_that_no_client_should_use(server):
             users = {one["user"] for one in json.loads(text)["targets"][0]["groups"]}
             assert set(hostile) <= users
     finally:
-        for session in server.sessions:
-            session.close()
+        server.close_sessions()
         for user in hostile:
             server.sql('DROP ROLE "%s"' % user.replace('"', '""'))
 

@@ -10,8 +10,6 @@ from pgvtest.clients import Busy, Session, idle
 from pgvtest.daemon import Daemon, config, rule
 from pgvtest.server import Postgres
 
-from conftest import SWEEP
-
 MATCH = {"user": ["worker", "ingest"]}
 SQUEEZE = {"when": {"usage": "85%", "until": "60%"}, "match": MATCH}
 QUICK = {"poll_interval": "300ms"}
@@ -27,11 +25,7 @@ def small():
 @pytest.fixture
 def tight(small):
     yield small
-    for session in small.sessions:
-        session.close()
-    small.sessions.clear()
-    small.sql(SWEEP)
-    process.wait_until(lambda: small.count() == 1, 10, "sessions of the last test ended")
+    small.end_sessions()
 
 
 def used(server):
@@ -138,9 +132,7 @@ def rows(server):
     server.sql("DROP TABLE IF EXISTS rows; CREATE TABLE rows AS SELECT i, 0 AS n FROM generate_series(1, 3) AS i")
     server.sql("GRANT ALL ON rows TO PUBLIC")
     yield server
-    for session in server.sessions:
-        session.close()
-    server.sql(SWEEP)
+    server.end_sessions()
     server.sql("DROP TABLE rows")
 
 

@@ -195,15 +195,18 @@ def test_P5_per_poll(server):
         assert daemon.find("held_back", reason="budget")
 
 
-def test_P5_per_minute(server):
-    victims = idle(server, 6, "worker")
-    content = config(
+def three_a_minute(server):
+    return config(
         server,
         {"it": rule("500ms", match={"user": "worker"})},
         limits={"per_poll": 10, "per_minute": 3},
         target={"poll_interval": "200ms"},
     )
-    with Daemon(content) as daemon:
+
+
+def test_P5_per_minute(server):
+    victims = idle(server, 6, "worker")
+    with Daemon(three_a_minute(server)) as daemon:
         daemon.wait("outcome", outcome="gone", n=3)
         daemon.wait("held_back", reason="budget")
         time.sleep(2)
@@ -212,13 +215,7 @@ def test_P5_per_minute(server):
 
 def test_P5_the_budget_survives_a_reconnect(server):
     victims = idle(server, 6, "worker")
-    content = config(
-        server,
-        {"it": rule("500ms", match={"user": "worker"})},
-        limits={"per_poll": 10, "per_minute": 3},
-        target={"poll_interval": "200ms"},
-    )
-    with Daemon(content) as daemon:
+    with Daemon(three_a_minute(server)) as daemon:
         daemon.wait("outcome", outcome="gone", n=3)
         server.sql("SELECT pg_terminate_backend(%s)", server.own_pid())
         daemon.wait_up(n=2, timeout=30)

@@ -283,6 +283,21 @@ class Postgres:
             f"SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND {where}", *parameters
         )
 
+    def close_sessions(self):
+        """Those of clients.py."""
+        for session in self.sessions:
+            session.close()
+        self.sessions.clear()
+
+    def end_sessions(self):
+        """All of them, whoever's, but for the one that asks."""
+        self.close_sessions()
+        self.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()"
+        )
+        process.wait_until(lambda: self.count() == 1, 10, "all sessions ended")
+
     def own_pid(self):
         """pid of the daemon's backend; None while it has none. More than one is a failure."""
         rows = self.sql("SELECT pid FROM pg_stat_activity WHERE usename = 'pgvigil' AND application_name = 'pgvigil'")

@@ -41,9 +41,7 @@ def module_server():
 @pytest.fixture
 def server(module_server):
     yield module_server
-    for session in module_server.sessions:
-        session.close()
-    module_server.sessions.clear()
+    module_server.close_sessions()
 
 
 def configuration(server, timeouts=None, enforce=True, **target):
