@@ -50,8 +50,9 @@ bool event_level_from_string(const char *s, enum event_level *ret);
 
 #define EVENT_NUMBER_NONE INT64_MIN
 
-#define EVENT_REASON_DELIVERED "delivered" // EVENT_NOTIFICATION_FAILED: it works again
-#define EVENT_REASON_PRESSURE "pressure"   // a decision of a `when: usage` rule: the message tells the usage
+#define EVENT_REASON_DELIVERED "delivered"         // EVENT_NOTIFICATION_FAILED: it works again
+#define EVENT_REASON_NOT_LISTENING "not_listening" // EVENT_CONFIG_LOADED: an address is not to be had; detail says all
+#define EVENT_REASON_PRESSURE "pressure"           // a decision of a `when: usage` rule: the message tells the usage
 
 struct event {
     enum event_kind kind;

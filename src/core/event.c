@@ -363,6 +363,16 @@ static void event_render_state(const struct event *event, const char *lead, stru
     event_add_hint(event, sb);
 }
 
+// "configuration loaded: ..."; what came of an address in it is a sentence of its own.
+static void event_render_loaded(const struct event *event, struct strbuf *sb) {
+    if (event->reason && event->detail && strcmp(event->reason, EVENT_REASON_NOT_LISTENING) == 0) {
+        event_add(sb, "", event->detail, "");
+        event_add_hint(event, sb);
+    } else {
+        event_render_state(event, "configuration loaded", sb);
+    }
+}
+
 // "PAUSED rule idle for 30min: until ...", "resumed: ..."
 static void event_render_pause(const struct event *event, const char *lead, struct strbuf *sb) {
     strbuf_add(sb, lead);
@@ -487,7 +497,7 @@ void event_render(const struct event *event, struct strbuf *sb) {
         event_render_state(event, "stopped", sb);
         break;
     case EVENT_CONFIG_LOADED:
-        event_render_state(event, "configuration loaded", sb);
+        event_render_loaded(event, sb);
         break;
     case EVENT_CONFIG_REJECTED:
         event_render_state(event, "configuration rejected", sb);

@@ -24,10 +24,13 @@ struct door {
 enum door_kind { DOOR_TCP, DOOR_SOCKET, N_DOORS };
 static const struct {
     const char *key;
+    const char *without; // it
     const char *hint;
 } doors[] = {
-    [DOOR_TCP] = {"http.listen", "write http.listen with an address that is free, or off"},
-    [DOOR_SOCKET] = {"control.socket", "write control.socket with a path that pgvigil may make, or off"},
+    [DOOR_TCP] = {"http.listen", "/metrics, /healthz, /readyz and /api/v1/status are not served",
+                  "write http: { listen: ADDRESS:PORT } with one that is free, or http: { listen: off }"},
+    [DOOR_SOCKET] = {"control.socket", "status, pause, resume, reload and health do not reach this daemon",
+                     "write control: { socket: PATH } with a path that pgvigil may make, or control: { socket: off }"},
 };
 
 // What front_prepare() has found for one of them.
@@ -189,9 +192,9 @@ static void front_say_failure(struct front *front, enum door_kind kind) {
     CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
     const struct plan *plan = &front->plans[kind];
     struct event event = event_make(EVENT_CONFIG_LOADED, EVENT_WARNING, NULL);
-    strbuf_addf(&detail, "%s: cannot listen on %s, its default: %s", doors[kind].key, plan->next.name,
-                strbuf_str(&plan->failure));
-    event.reason = "not_listening";
+    strbuf_addf(&detail, "cannot listen on %s, the default of %s: %s; %s", plan->next.name, doors[kind].key,
+                strbuf_str(&plan->failure), doors[kind].without);
+    event.reason = EVENT_REASON_NOT_LISTENING;
     event.detail = strbuf_str(&detail);
     event.hint = doors[kind].hint;
     (void)sinks_emit(front->sinks, &event);
@@ -226,8 +229,10 @@ void front_abort(struct front *front) {
         if (plan->was_closed && door_open(front, (enum door_kind)i, door, &plan->failure) < 0) {
             CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
             struct event event = event_make(EVENT_CONFIG_LOADED, EVENT_WARNING, NULL);
-            strbuf_addf(&detail, "%s: %s is lost: %s", doors[i].key, door->name, strbuf_str(&plan->failure));
-            event.reason = "not_listening";
+            strbuf_addf(&detail, "cannot listen on %s any more, of %s: %s; %s", door->name, doors[i].key,
+                        strbuf_str(&plan->failure), doors[i].without);
+            event.reason = EVENT_REASON_NOT_LISTENING;
+            event.hint = doors[i].hint;
             event.detail = strbuf_str(&detail);
             (void)sinks_emit(front->sinks, &event);
             door_close(door);

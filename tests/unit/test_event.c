@@ -312,6 +312,16 @@ static void states(void) {
     }
 }
 
+// Of an address that is not to be had: a sentence of its own.
+static void not_listening(void) {
+    struct event event = event_make(EVENT_CONFIG_LOADED, EVENT_WARNING, NULL);
+    event.reason = EVENT_REASON_NOT_LISTENING;
+    event.detail = "cannot listen on 127.0.0.1:9432";
+    check_message(&event, "cannot listen on 127.0.0.1:9432");
+    event.hint = "write another";
+    check_message(&event, "cannot listen on 127.0.0.1:9432; hint: write another");
+}
+
 static void numbers(void) {
     struct event event = event_make(EVENT_TARGET_DOWN, EVENT_ERROR, "db");
     event.reason = "unreachable";
@@ -486,7 +496,7 @@ static void survives_oom(void) {
 CHECK_MAIN({"decisions", decisions}, {"outcomes", outcomes}, {"outcome_details", outcome_details},
            {"measures", measures}, {"labels", labels}, {"held_back", held_back}, {"quotas", quotas},
            {"pressure_and_blockers", pressure_and_blockers}, {"alarms", alarms}, {"states", states},
-           {"numbers", numbers}, {"every_byte_is_safe", every_byte_is_safe},
+           {"not_listening", not_listening}, {"numbers", numbers}, {"every_byte_is_safe", every_byte_is_safe},
            {"names_of_everything_are_safe", names_of_everything_are_safe},
            {"hostile_strings_are_safe", hostile_strings_are_safe}, {"missing_parts", missing_parts},
            {"survives_oom", survives_oom})
