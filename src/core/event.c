@@ -209,6 +209,12 @@ static void event_add_session(const struct event *event, struct strbuf *sb) {
         event_add_app(sb, event->app);
         strbuf_add_char(sb, ' ');
     }
+    if (!session && event_is_by_quota(event)) {
+        strbuf_add(sb, "too many sessions (");
+        event_add_cause(event, "", sb);
+        strbuf_add_char(sb, ')');
+        return;
+    }
     if (!session) {
         strbuf_add(sb, "session");
         event_add(sb, " (rule ", event->rule, ")");

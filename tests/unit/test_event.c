@@ -210,6 +210,15 @@ static void quotas(void) {
     event.detail = "nothing that may be evicted is left";
     check_message(&event, "db: held back 4 sessions (quota worker: 34 of 30 allowed): nothing that may be evicted is "
                           "left");
+    // One that only reports speaks of nobody alone.
+    event = event_make(EVENT_DECISION, EVENT_NOTICE, "db");
+    event.has_action = true;
+    event.action = ACTION_LOG;
+    event.rule = "per-host";
+    event.group = "10.0.0.7";
+    event.held = 64;
+    event.allowed = 60;
+    check_message(&event, "db: noticed too many sessions (quota per-host of 10.0.0.7: 64 of 60 allowed)");
 }
 
 static void pressure_and_blockers(void) {
