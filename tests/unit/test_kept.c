@@ -312,7 +312,7 @@ static void head_and_body_arrive_whole(void) {
     served_init(&served);
     for (size_t i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
         bool is_head = i % 2 == 1;
-        CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY, length = STRBUF_EMPTY;
+        CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
         size = sizes[i / 2];
         kept_drop(served.world.kept);
         CLEANUP(fd_closep)
