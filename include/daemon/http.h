@@ -2,8 +2,8 @@
 #pragma once
 
 // A small HTTP server on the loop, over TCP and Unix sockets: bounded in connections, bytes and time, so that no
-// client, slow or hostile, costs a poll more than a few system calls. It is read only over TCP. One request a
-// connection.
+// client, slow or hostile, costs a poll more than a few system calls. It is read only over TCP, and on a loopback
+// address it answers to no name but localhost. One request a connection.
 //
 // Every connection has until HTTP_REQUEST_WITHIN after it was accepted to have sent its request whole, and
 // HTTP_READ_WITHIN to take the answer: deadlines, which no byte puts off.
@@ -33,6 +33,7 @@ struct http_request {
     enum http_method method;
     const char *path;   // as sent, "/metrics"
     const char *query;  // what follows the '?'; "": nothing
+    const char *host;   // "": not said
     const char *accept; // "": not said
     const char *body;   // NUL-terminated
     size_t body_len;

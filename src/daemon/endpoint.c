@@ -58,6 +58,21 @@ int endpoint_listen_tcp(const char *host, uint16_t port, int *ret_fd, struct str
     return 0;
 }
 
+bool endpoint_is_loopback(int fd) {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in inet;
+        struct sockaddr_in6 inet6;
+    } address = {0};
+    socklen_t size = sizeof(address);
+    if (getsockname(fd, &address.any, &size) < 0) {
+        return false;
+    }
+    return address.any.sa_family == AF_INET
+               ? ntohl(address.inet.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET
+               : address.any.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&address.inet6.sin6_addr);
+}
+
 // ---- Unix sockets
 
 static int endpoint_find_group(const char *name, gid_t *ret, struct strbuf *why) {

@@ -19,6 +19,7 @@ struct endpoint_socket {
 
 // Listens. 0 with *ret_fd; -errno with `why` appended: a sentence without the address.
 int endpoint_listen_tcp(const char *host, uint16_t port, int *ret_fd, struct strbuf *why);
+bool endpoint_is_loopback(int fd); // of TCP
 // The same at a path, mode 0660; `group` is a name, a number, or NULL. A socket that is there is replaced if nobody
 // answers on it; a missing folder is made (one, not those above it).
 int endpoint_listen_unix(const char *path, const char *group, int *ret_fd, struct endpoint_socket *ret,

@@ -53,6 +53,7 @@ struct http_exchange {
     enum http_state state;
     usec_t deadline;
     bool is_local;
+    bool is_loopback;
     bool may_command;
     struct http_reader reader;
 
@@ -74,6 +75,7 @@ struct http_listener {
     int fd;
     struct loop_io *io;
     bool is_local;
+    bool is_loopback; // its TCP address
     gid_t gid;
     size_t n_exchanges;
 };
@@ -189,6 +191,12 @@ static void http_call(struct http_exchange *exchange, usec_t now) {
     request.is_local = exchange->is_local;
     request.may_command = exchange->may_command;
     exchange->is_head = request.method == HTTP_HEAD;
+    // A page from elsewhere, whose name its owner lets lead here, would have a browser read for it what is served to
+    // this machine alone. Other addresses are the operator's to name.
+    if (exchange->is_loopback && *request.host && !http_host_is_numeric(request.host)) {
+        http_refuse(exchange, 421, "on a loopback address Host must be an IP address or localhost", now);
+        return;
+    }
     if (request.method == HTTP_POST && !request.is_local) {
         http_refuse(exchange, 405, "commands are taken on the control socket only", now);
         return;
@@ -353,6 +361,7 @@ static int http_open(struct http_listener *listener, int fd, usec_t now) {
     exchange->fd = fd;
     exchange->deadline = usec_add(now, HTTP_REQUEST_WITHIN);
     exchange->is_local = listener->is_local;
+    exchange->is_loopback = listener->is_loopback;
     exchange->may_command = listener->is_local && endpoint_peer_may_command(fd, listener->gid);
     exchange->next = http->exchanges;
     if (exchange->next) {
@@ -400,7 +409,8 @@ int http_listen(struct http *http, int fd, bool is_local, gid_t gid, struct http
     if (!listener) {
         return -ENOMEM;
     }
-    *listener = (struct http_listener){.http = http, .fd = -1, .is_local = is_local, .gid = gid};
+    *listener = (struct http_listener){
+        .http = http, .fd = -1, .is_local = is_local, .is_loopback = !is_local && endpoint_is_loopback(fd), .gid = gid};
     listener->io = loop_io_new(http->loop, http_on_accept, listener);
     int r = listener->io ? loop_io_arm(listener->io, fd, LOOP_READ, USEC_INFINITY) : -ENOMEM;
     if (r < 0) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "http_message.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "util/macro.h"
 
 #define HTTP_FIRST_READ 1024
+#define HTTP_MAX_PORT 5 // digits
 
 void http_reader_deinit(struct http_reader *reader) {
     free(reader->data);
@@ -189,6 +191,7 @@ static int http_parse_head(struct http_reader *reader, const char **ret_why) {
     if (fields.is_coded) {
         return http_refuse(501, "transfer codings are not known", ret_why);
     }
+    reader->host = fields.host ? (size_t)(fields.host - reader->data) : reader->head_len - 1;
     reader->accept = fields.accept ? (size_t)(fields.accept - reader->data) : reader->head_len - 1; // a NUL by now
     return fields.length ? http_parse_length(reader, fields.length, ret_why) : 0;
 }
@@ -256,10 +259,40 @@ struct http_request http_reader_request(const struct http_reader *reader) {
         .method = reader->method,
         .path = reader->data + reader->path,
         .query = reader->data + reader->query,
+        .host = reader->data + reader->host,
         .accept = reader->data + reader->accept,
         .body = reader->data + reader->head_len,
         .body_len = reader->body_len,
     };
+}
+
+// ---- Host
+
+static bool http_is_port(const char *text) {
+    size_t n = strspn(text, "0123456789");
+    return n <= HTTP_MAX_PORT && text[n] == '\0'; // it may be empty
+}
+
+bool http_host_is_numeric(const char *host) {
+    char name[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+    bool is_inet6 = *host == '[';
+    host += is_inet6;
+    size_t len = strcspn(host, is_inet6 ? "]" : ":");
+    if (len >= sizeof(name)) {
+        return false;
+    }
+    memcpy(name, host, len);
+    name[len] = '\0';
+    const char *port = host + len;
+    if (is_inet6 && *port++ != ']') {
+        return false;
+    }
+    if (*port != '\0' && (*port != ':' || !http_is_port(port + 1))) {
+        return false;
+    }
+    return inet_pton(is_inet6 ? AF_INET6 : AF_INET, name, &address) == 1 ||
+           (!is_inet6 && strcasecmp(name, "localhost") == 0);
 }
 
 // ---- parameters
@@ -323,6 +356,7 @@ static const char *http_reason(int status) {
         {409, "Conflict"},
         {413, "Content Too Large"},
         {414, "URI Too Long"},
+        {421, "Misdirected Request"},
         {422, "Unprocessable Content"},
         {431, "Request Header Fields Too Large"},
         {500, "Internal Server Error"},

@@ -26,7 +26,7 @@ struct http_reader {
     size_t n_lines;  // finished ones
     size_t head_len; // 0: not all there yet
     // Offsets into data once the head is there: it may move as the body comes.
-    size_t path, query, accept;
+    size_t path, query, host, accept;
     enum http_method method;
     size_t body_len;
 };
@@ -40,5 +40,8 @@ enum http_progress http_reader_take(struct http_reader *reader, size_t n, int *r
 // After COMPLETE; borrowed from the reader.
 struct http_request http_reader_request(const struct http_reader *reader);
 
+// Whether a Host field names us by an IP address or as localhost, with any port or none: what no stranger's DNS can
+// make ours.
+bool http_host_is_numeric(const char *host);
 // Appends status line and header fields of an answer.
 void http_add_head(struct strbuf *sb, int status, const char *content_type, size_t length);

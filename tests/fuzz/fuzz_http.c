@@ -44,6 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         for (const char *c = a.path; *c; c++) {
             assert(*c > ' ' && *c < 0x7f);
         }
+        assert(strcmp(a.host, b.host) == 0);
+        (void)http_host_is_numeric(a.host);
         int r = http_query_get(a.query, "a", &value);
         assert(r <= 0);
     }

@@ -98,7 +98,7 @@ def test_hostile_clients_delay_no_poll(server, tmp_path):
         began = time.monotonic()
         slow = stack.enter_context(served.connect(b"GET /readyz HTTP/1.1\r\nHost: x\r\nX: "))
         deaf = [
-            stack.enter_context(served.connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", receive_buffer=1))
+            stack.enter_context(served.connect(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", receive_buffer=1))
             for _ in range(10)
         ]
         half_open = [stack.enter_context(served.besiege(text)) for text in [b"", b"GET / HT"] * 100]
@@ -126,6 +126,32 @@ def test_hostile_clients_delay_no_poll(server, tmp_path):
             one.close()
         assert curl(served.url + "/healthz")[0] == 200
         assert poll_gap(server, 1) < 1.5 * before
+
+
+def test_on_a_loopback_address_it_answers_to_no_stranger_s_name(server, tmp_path):
+    with Served(server, tmp_path) as served:
+        served.daemon.wait_up()
+
+        def ask(host, url=served.url, path=None):
+            return [
+                curl(url + route, "-H", f"Host: {host}", path=path)[0] for route in ("/metrics", "/api/v1/status", "/")
+            ]
+
+        for host in ("evil.example", f"evil.example:{served.port}", "127.0.0.1.evil.example", "pgvigil:9432"):
+            assert ask(host) == [421] * 3, host
+            assert ask(host, path=served.path) == [200] * 3, host
+        for host in ("127.0.0.1", f"127.0.0.1:{served.port}", "localhost:80", "[::1]", "10.0.0.1:1"):
+            assert ask(host) == [200] * 3, host
+        body = curl(served.url + "/metrics", "-H", "Host: evil.example")[1]
+        assert body == "on a loopback address Host must be an IP address or localhost\n"
+        assert curl(served.url + "/metrics", "-0", "-H", "Host:")[0] == 200
+        # Whoever asks for another address gives it its names: a service of a compose file, say.
+        n_loaded = len(served.daemon.find("config_loaded"))
+        everywhere = {**served.content, "http": {"listen": f"0.0.0.0:{served.port}"}}
+        write_config(served.daemon.directory, everywhere)
+        os.kill(served.daemon.pid, signal.SIGHUP)
+        served.daemon.wait("config_loaded", n=n_loaded + 1)
+        assert ask("pgvigil:9432") == [200] * 3
 
 
 def ask_at_once(served, path, n=MAX_CONNECTIONS):

@@ -28,8 +28,9 @@ static enum http_progress feed(struct http_reader *reader, const char *text, siz
 }
 
 static void reads(void) {
-    static const char text[] = "POST /api/v1/pause?name=a%20b&for=1h HTTP/1.1\r\nhost: x\r\nAccept:  text/plain \r\n"
-                               "X-Other: \xc3\xa4\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1";
+    static const char text[] =
+        "POST /api/v1/pause?name=a%20b&for=1h HTTP/1.1\r\nhost: localhost:9432\r\nAccept:  text/plain \r\n"
+        "X-Other: \xc3\xa4\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1";
     static const size_t steps[] = {1, 2, 7, 100, 10000};
     for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
         struct http_reader reader = {0};
@@ -40,6 +41,7 @@ static void reads(void) {
         CHECK_EQ(request.method, HTTP_POST);
         CHECK_STR(request.path, "/api/v1/pause");
         CHECK_STR(request.query, "name=a%20b&for=1h");
+        CHECK_STR(request.host, "localhost:9432");
         CHECK_STR(request.accept, "text/plain");
         CHECK_STR(request.body, "abc");
         CHECK_EQ(request.body_len, 3u);
@@ -58,6 +60,7 @@ static void reads_little(void) {
         struct http_request request = http_reader_request(&reader);
         CHECK_STR(request.path, "/");
         CHECK_STR(request.query, "");
+        CHECK_STR(request.host, "");
         CHECK_STR(request.accept, "");
         CHECK_STR(request.body, "");
         http_reader_deinit(&reader);
@@ -194,6 +197,51 @@ static void finds_parameters(void) {
     }
 }
 
+static void knows_hosts(void) {
+    static const struct {
+        const char *host;
+        bool is_numeric;
+    } cases[] = {
+        {"127.0.0.1", true},
+        {"127.0.0.1:9432", true},
+        {"10.1.2.3:80", true},
+        {"127.0.0.1:", true},
+        {"localhost", true},
+        {"LocalHost:1", true},
+        {"[::1]", true},
+        {"[::1]:9432", true},
+        {"[fe80::1]:", true},
+        {"", false},
+        {":9432", false},
+        {"evil.example", false},
+        {"evil.example:9432", false},
+        {"127.0.0.1.evil.example", false},
+        {"127.0.0.1:9432.evil.example", false},
+        {"localhost.evil.example:9432", false},
+        {"evil.localhost", false},
+        {"127.1", false},
+        {"2130706433", false},
+        {"0x7f.0.0.1", false},
+        {"127.0.0.1:123456", false},
+        {"127.0.0.1:-1", false},
+        {"127.0.0.1 ", false},
+        {"::1", false},
+        {"[::1", false},
+        {"[::1]x", false},
+        {"[::1]evil.example", false},
+        {"[localhost]", false},
+        {"[127.0.0.1]", false},
+        {"[fe80::1%eth0]", false},
+        {"user@127.0.0.1", false},
+        {"1234:1234:1234:1234:1234:1234:1234:1234:1234:1234:1234:1234", false},
+        {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        check_context("%s", cases[i].host);
+        CHECK_EQ(http_host_is_numeric(cases[i].host), cases[i].is_numeric);
+    }
+}
+
 static void heads(void) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
     http_add_head(&text, 200, "text/plain", 5);
@@ -229,5 +277,5 @@ static void out_of_memory(void) {
 }
 
 CHECK_MAIN({"reads", reads}, {"reads_little", reads_little}, {"refuses", refuses}, {"is_bounded", is_bounded},
-           {"takes_a_large_body", takes_a_large_body}, {"finds_parameters", finds_parameters}, {"heads", heads},
-           {"out_of_memory", out_of_memory})
+           {"takes_a_large_body", takes_a_large_body}, {"finds_parameters", finds_parameters},
+           {"knows_hosts", knows_hosts}, {"heads", heads}, {"out_of_memory", out_of_memory})
