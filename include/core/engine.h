@@ -129,5 +129,7 @@ int engine_summarize(const struct engine *engine, struct summary *ret);
 
 // For a policy not yet in force: how many sessions of the current snapshot each of its rules (timeouts, then quotas)
 // would end now, in their order: over the limit, not protected, keep and pressure heeded; budgets and `for` are not.
-// Rules that log count what they would report. -EAGAIN: nothing complete is known; -ENOMEM.
+// Rules that log count what they would report. ENGINE_PREVIEW_UNKNOWN: it depends on queries, or on who blocks whom,
+// that the policy in force did not ask for. -EAGAIN: nothing complete is known; -ENOMEM.
+#define ENGINE_PREVIEW_UNKNOWN (-1)
 int engine_preview(const struct engine *engine, struct policy *policy, int64_t *ret_counts);

@@ -227,5 +227,10 @@ bool policy_timeout_is_same(const struct policy *a, size_t i, const struct polic
 bool policy_quota_is_same(const struct policy *a, size_t i, const struct policy *b, size_t j);
 bool policy_alarm_is_same(const struct policy *a, size_t i, const struct policy *b, size_t j);
 
+// ret_bits[i]: the bit, in b, of the query that is bit i in a; 0: b does not ask for it.
+void policy_translate_queries(const struct policy *a, const struct policy *b, uint32_t ret_bits[POLICY_MAX_QUERIES]);
+// The same set of queries, in bits of the other policy.
+uint32_t policy_translate_matches(uint32_t matches, const uint32_t bits[POLICY_MAX_QUERIES]);
+
 // What the rule measures for a session in that state.
 enum session_time timeout_time(const struct timeout *timeout, enum session_state state);

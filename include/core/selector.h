@@ -55,6 +55,7 @@ int selector_matches(const struct selector *selector, const struct selector_subj
 int selector_add_query(struct selector *selector, unsigned bit);
 // It depends on the statement, not on who connects alone.
 bool selector_asks_query(const struct selector *selector);
+uint32_t selector_queries(const struct selector *selector); // bits of those that it asks for
 // Some clause names this app: 1, 0, or -ENOMEM: not known.
 int selector_names_app(const struct selector *selector, const char *app);
 // Written alike: the same clauses with the same strings in the same order. queries[i] has the bit, in b's policy, of

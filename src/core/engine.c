@@ -200,6 +200,10 @@ static int engine_take_scan(struct engine *engine, const struct scan *scan, usec
     if (r == 0) {
         r = engine_settle_by_scan(engine, full, now);
     }
+    if (full) {
+        engine->known_queries = UINT32_MAX;
+        engine->knows_blockers = policy_asks_blockers(engine_policy(engine));
+    }
     if (r == 0) {
         r = engine_watch(engine, scan, change.restarted, now);
     }

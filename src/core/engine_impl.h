@@ -56,6 +56,9 @@ struct engine {
     bool has_full; // a full scan has come, at full_at
     usec_t full_at;
     bool pressed; // at that scan
+    // What that scan was asked for, under the policy in force now.
+    uint32_t known_queries; // bits of its queries; of the others it is not known whom they match
+    bool knows_blockers;
     struct breakers breakers;
     struct budget budget;
     struct budget budget_shadow;
@@ -125,6 +128,8 @@ int engine_take_pause(struct engine *engine, const struct engine_input *input); 
 void engine_free_names(char **names, size_t n);
 // From now on these rules; those that are equal keep their memory. 0, or -ENOMEM: nothing has changed.
 int engine_set_rules(struct engine *engine, struct policy *policy);
+// The sessions of the engine were read under that policy, for what is known of `from`'s.
+void engine_translate_queries(struct engine *engine, const struct policy *policy, uint32_t known_queries);
 
 // engine_preview.c
 // An engine that has judged the current snapshot by that policy, without limits and timers: its rules' counts tell what

@@ -102,6 +102,14 @@ int engine_take_pause(struct engine *engine, const struct engine_input *input) {
 
 // --- The rules ------------------------------------------------------------------------------------------------------
 
+void engine_translate_queries(struct engine *engine, const struct policy *policy, uint32_t known_queries) {
+    uint32_t bits[POLICY_MAX_QUERIES];
+
+    policy_translate_queries(policy, engine_policy(engine), bits);
+    snapshot_translate_queries(&engine->snapshot, bits);
+    engine->known_queries = policy_translate_matches(known_queries, bits);
+}
+
 int engine_set_rules(struct engine *engine, struct policy *policy) {
     size_t n_old = engine_n_rules(engine), n = policy->n_timeouts + policy->n_quotas;
     CLEANUP(freep) size_t *same = calloc(n_old + 1, sizeof(*same));
@@ -109,6 +117,7 @@ int engine_set_rules(struct engine *engine, struct policy *policy) {
     CLEANUP(freep) uint64_t *asleep = calloc(n / 64 + 1, sizeof(*asleep));
     CLEANUP(freep) int64_t *n_covered = calloc(n + 1, sizeof(*n_covered));
     CLEANUP(freep) struct rule *rules = calloc(n + 1, sizeof(*rules));
+    CLEANUP(policy_unrefp) struct policy *before = policy_ref(engine->snapshot.origins.policy);
     struct moves moves = {same, named};
 
     if (!same || !named || !asleep || !n_covered || !rules) {
@@ -119,6 +128,7 @@ int engine_set_rules(struct engine *engine, struct policy *policy) {
     if (r < 0) {
         return r;
     }
+    engine_translate_queries(engine, before, engine->known_queries);
     engine_move_rules(engine, TAKE_PTR(rules), n_old, &moves);
     engine_mark_paused(engine);
     free(engine->asleep);
@@ -169,6 +179,8 @@ int engine_fork(const struct engine *engine, struct policy *policy, bool enforce
         r = snapshot_copy(&fork->snapshot, &engine->snapshot);
     }
     if (r == 0) {
+        engine_translate_queries(fork, engine_policy(engine), engine->known_queries);
+        fork->knows_blockers = engine->knows_blockers;
         *ret = TAKE_PTR(fork);
     }
     return r;

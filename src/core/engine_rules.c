@@ -325,8 +325,9 @@ static int engine_pass_shadow(struct engine *engine, struct turn *turn, const st
         return 0;
     }
     int64_t at = turn->terms.action == ACTION_CANCEL ? session->times[SESSION_TIME_QUERY_START] : TIMESTAMP_NONE;
-    if (!observes && engine_has_cancelled(turn, session)) {
-        return 0; // done, and counted when it was
+    // Done, and counted when it was.
+    if ((!observes || engine->preview) && engine_has_cancelled(turn, session)) {
+        return 0;
     }
     if (session_has_note(session, candidate->rule, at, true)) {
         engine_count_held(engine, candidate, HELD_OBSERVE);

@@ -6,19 +6,26 @@
 #include <string.h>
 
 #include "core/policy.h"
+#include "util/macro.h"
 
-// Which bit in b's policy stands for each of a's; see selector_is_equal().
-static void same_translate_queries(const struct policy *a, const struct policy *b,
-                                   uint32_t queries[static POLICY_MAX_QUERIES]) {
-    memset(queries, 0, POLICY_MAX_QUERIES * sizeof(*queries));
+void policy_translate_queries(const struct policy *a, const struct policy *b, uint32_t ret_bits[POLICY_MAX_QUERIES]) {
+    memset(ret_bits, 0, POLICY_MAX_QUERIES * sizeof(*ret_bits));
     for (size_t i = 0; i < a->n_queries; i++) {
         for (size_t j = 0; j < b->n_queries; j++) {
             if (a->queries[i].icase == b->queries[j].icase &&
                 strcmp(a->queries[i].expression, b->queries[j].expression) == 0) {
-                queries[i] = UINT32_C(1) << j;
+                ret_bits[i] = UINT32_C(1) << j;
             }
         }
     }
+}
+
+uint32_t policy_translate_matches(uint32_t matches, const uint32_t bits[POLICY_MAX_QUERIES]) {
+    uint32_t translated = 0;
+    for (uint32_t rest = matches; rest; rest &= rest - 1) {
+        translated |= bits[bit_lowest(rest)];
+    }
+    return translated;
 }
 
 // What a rule covers, whatever its kind.
@@ -48,7 +55,7 @@ static bool same_count_apps(const struct policy *policy, const struct same_scope
 static bool same_covers(const struct policy *a, const struct same_scope *in_a, const struct policy *b,
                         const struct same_scope *in_b) {
     uint32_t queries[POLICY_MAX_QUERIES];
-    same_translate_queries(a, b, queries);
+    policy_translate_queries(a, b, queries);
     size_t n_apps, n_in_b;
     if (strcmp(in_a->name, in_b->name) != 0 || !selector_is_equal(in_a->match, in_b->match, queries) ||
         !selector_is_equal(in_a->ignore, in_b->ignore, queries) || !same_count_apps(a, in_a, &n_apps) ||

@@ -128,6 +128,14 @@ bool selector_asks_query(const struct selector *selector) {
     return false;
 }
 
+uint32_t selector_queries(const struct selector *selector) {
+    uint32_t queries = 0;
+    for (size_t i = 0; selector && i < selector->n_clauses; i++) {
+        queries |= selector->clauses[i].lists[SELECTOR_QUERY].queries;
+    }
+    return queries;
+}
+
 int selector_names_app(const struct selector *selector, const char *app) {
     for (size_t i = 0; selector && i < selector->n_clauses; i++) {
         const struct selector_list *list = &selector->clauses[i].lists[SELECTOR_APP];

@@ -281,6 +281,12 @@ void snapshot_forget_notes(struct snapshot *snapshot, uint64_t since_step) {
     }
 }
 
+void snapshot_translate_queries(struct snapshot *snapshot, const uint32_t bits[POLICY_MAX_QUERIES]) {
+    for (struct session *session = snapshot->sessions; session; session = session->hh.next) {
+        session->query_matches = policy_translate_matches(session->query_matches, bits);
+    }
+}
+
 void snapshot_move_rules(struct snapshot *snapshot, const size_t *to) {
     for (struct session *session = snapshot->sessions; session; session = session->hh.next) {
         size_t n = 0;

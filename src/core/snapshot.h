@@ -97,6 +97,8 @@ int snapshot_count_covered(const struct snapshot *snapshot, int64_t *ret_counts)
 // Makes `to`, which knows a policy and nothing else, hold the same sessions with what is remembered of them, all as if
 // the latest scan had brought them. Of rules nothing is copied. 0 or -ENOMEM: then to be deinited.
 int snapshot_copy(struct snapshot *to, const struct snapshot *from);
+// The policy asks for other queries: bits[i] is what bit i stands for now; 0: it does not ask for that any more.
+void snapshot_translate_queries(struct snapshot *snapshot, const uint32_t bits[POLICY_MAX_QUERIES]);
 // The rules have got other places: to[i] is that of rule i; SIZE_MAX: it is no more, and what it said is forgotten.
 void snapshot_move_rules(struct snapshot *snapshot, const size_t *to);
 void snapshot_forget_notes(struct snapshot *snapshot, uint64_t since_step); // 0: all of them

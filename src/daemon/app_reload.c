@@ -104,11 +104,15 @@ static void app_say_preview(struct app_state *app, const struct target *target, 
                                                : policy->quotas[rule->index - policy->n_timeouts].action];
     CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
     struct event event = event_make(EVENT_CONFIG_LOADED, EVENT_INFO, target_name(target));
-    strbuf_addf(&detail, "rule %s, %s: it would %s %" PRId64 " session%s now", rule->name,
-                reload_change_to_string(rule->change), does, count, count == 1 ? "" : "s");
+    strbuf_addf(&detail, "rule %s, %s: ", rule->name, reload_change_to_string(rule->change));
+    if (count == ENGINE_PREVIEW_UNKNOWN) {
+        strbuf_addf(&detail, "how many sessions it would %s is not known before the next poll", does);
+    } else {
+        strbuf_addf(&detail, "it would %s %" PRId64 " session%s now", does, count, count == 1 ? "" : "s");
+        event.count = count;
+    }
     event.rule = rule->name;
     event.reason = reload_change_to_string(rule->change);
-    event.count = count;
     event.detail = strbuf_str(&detail);
     (void)sinks_emit(app->context.sinks, &event);
 }

@@ -84,6 +84,14 @@ bool model_asks_query(const struct model_policy *policy, size_t all) {
     return match->query || ignore->query;
 }
 
+bool model_asks_blockers(const struct model_policy *policy) {
+    bool asks = false;
+    for (size_t i = 0; i < policy->n_rules; i++) {
+        asks |= policy->rules[i].blocks > 0;
+    }
+    return asks; // no alarm of the simulation does
+}
+
 void model_rule_name(const struct model *model, size_t all, char text[static 32]) {
     bool is_quota = all >= MODEL_MAX_RULES;
     (void)snprintf(text, 32, "%c%zug%u", is_quota ? 'q' : 'r', is_quota ? all - MODEL_MAX_RULES : all,
@@ -110,7 +118,7 @@ bool model_age(const struct model *model, const struct model_session *session, e
     if (at == TIMESTAMP_NONE) {
         return false;
     }
-    *ret = model->server_now > at ? (usec_t)(model->server_now - at) : 0;
+    *ret = session->exact_at > at ? (usec_t)(session->exact_at - at) : 0;
     if (model->stepped && (at <= model->stepped_at || session->row.state_change <= model->stepped_at)) {
         *ret = MIN(*ret, model->received_at - session->seen_at[which]);
     }
@@ -239,7 +247,7 @@ void model_check_looks(struct model *model, usec_t now, const struct engine_resu
 
 // --- Inputs ---------------------------------------------------------------------------------------------------------
 
-static void model_feed_row(struct model *model, const struct session_row *row, usec_t received_at) {
+static void model_feed_row(struct model *model, const struct session_row *row, const struct scan *scan) {
     struct model_session *session = model_find(model, &row->id);
     bool fresh = !session;
 
@@ -251,10 +259,11 @@ static void model_feed_row(struct model *model, const struct session_row *row, u
     for (unsigned i = 0; i < N_SESSION_TIMES; i++) {
         enum session_time which = (enum session_time)i;
         if (fresh || session_row_time(&session->row, which) != session_row_time(row, which)) {
-            session->seen_at[i] = received_at;
+            session->seen_at[i] = scan->received_at;
         }
     }
     session->row = *row;
+    session->exact_at = scan->server_now;
     session->fed = true;
     session->listener =
         row->command == SESSION_COMMAND_LISTEN || (session->listener && row->command != SESSION_COMMAND_UNLISTEN);
@@ -278,7 +287,7 @@ static void model_feed(struct model *model, const struct scan *scan) {
         model->sessions[i].fed = false;
     }
     for (size_t i = 0; i < scan->n_rows; i++) {
-        model_feed_row(model, &scan->rows[i], scan->received_at);
+        model_feed_row(model, &scan->rows[i], scan);
     }
     for (size_t i = 0; scan->kind == SCAN_FULL && i < model->n_sessions; i++) {
         model_count_blocked(&model->sessions[i], scan);
@@ -333,6 +342,7 @@ static void model_watch(struct model *model, const struct scan *scan, bool fresh
                now > model->full_at + ENGINE_GAP_POLLS * model->policy.poll_interval;
 
     model->usable = MAX(scan->facts.max_connections, 1);
+    model->knows_blockers = model_asks_blockers(&model->policy);
     if (gap || fresh) {
         memset(model->armed, 0, sizeof(model->armed));
         for (size_t q = 0; q < MODEL_MAX_QUOTAS; q++) {

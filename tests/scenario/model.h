@@ -56,6 +56,8 @@ enum property {
     LOOKS_ARE_APART,
     ALARMS_ARE_THOSE_OF_THE_MODEL,
     P3_ABSENT_DATA_NEITHER_RAISES_NOR_CLEARS,
+    QUOTAS_THAT_LOG_SAY_SO_ONCE,
+    PREVIEWS_ARE_THOSE_OF_THE_MODEL,
     THE_SUMMARY_COUNTS_ALL,
     SAME_SEED_SAME_DECISIONS,
     A_MILLION_NAMES_AT_CONSTANT_MEMORY,
@@ -149,6 +151,7 @@ struct model_policy {
 
 struct model_session {
     struct session_row row; // as last fed
+    int64_t exact_at;       // server's clock at that
     bool fed;               // by the scan at hand
     bool fresh;             // for the first time
     bool listener;
@@ -193,7 +196,7 @@ struct model_over {
     char key[MODEL_KEY];
     size_t n_key;
     usec_t since;
-    uint64_t poll; // the latest that found it over
+    bool told; // by a quota that logs
 };
 
 struct model_breaker {
@@ -262,6 +265,7 @@ struct model {
     struct intent intents[MODEL_MAX_INTENTS]; // the final ones are dropped after a minute
     size_t n_intents;
     bool complete;
+    bool knows_blockers; // the last full scan was asked who blocks whom
     int64_t server_now;
     usec_t received_at;
     bool stepped;
@@ -287,6 +291,9 @@ void model_pause(struct model *model, bool all, const char *name, const struct e
 void model_policy(struct model *model, const struct model_policy *policy, bool same,
                   const struct engine_result *result);
 void model_stop(struct model *model, const struct engine_result *result);
+
+// What engine_preview() must tell of the policy: of rules, then quotas.
+void model_preview(const struct model *model, const struct model_policy *policy, const int64_t *counts);
 
 struct model_session *model_find(struct model *model, const struct session_id *id);
 

@@ -93,7 +93,7 @@ static int64_t share_of(const struct model *model, size_t all, usec_t now) {
     return covered < 4 ? INT64_MAX : covered * model->policy.share / 100 - spent_by(model, all, now);
 }
 
-static int64_t living(const struct model *model) {
+int64_t model_living(const struct model *model) {
     int64_t n = 0;
     for (size_t i = 0; i < model->n_sessions; i++) {
         n += !model->sessions[i].dying;
@@ -101,7 +101,7 @@ static int64_t living(const struct model *model) {
     return n;
 }
 
-static int64_t living_beside(const struct model *model, const struct model_session *of) {
+int64_t model_living_beside(const struct model *model, const struct model_session *of) {
     int64_t n = 0;
     for (size_t i = 0; i < model->n_sessions; i++) {
         n += !model->sessions[i].dying && model_same_group(&model->policy, &model->sessions[i].row, &of->row);
@@ -153,7 +153,7 @@ static void check_decision(const struct model *model, const struct turn *turn, c
     HOLDS(P2_EMPTY_FILTERS_MATCH_NOBODY,
           (turn->is_quota ? turn->quota->match.kind : turn->rule->match.kind) != SPEC_NOBODY);
     HOLDS(P4_NEVER_THE_PROTECTED, !model_protected(model, session, false));
-    HOLDS(P5_KEEP_IS_NEVER_CROSSED, action != ACTION_TERMINATE || living_beside(model, session) > keep);
+    HOLDS(P5_KEEP_IS_NEVER_CROSSED, action != ACTION_TERMINATE || model_living_beside(model, session) > keep);
     HOLDS(P5_BUDGETS_ARE_NEVER_EXCEEDED, budget_is_left(model, turn, now));
     HOLDS(P5_SHARES_ARE_NEVER_EXCEEDED, turn->share > 0);
     HOLDS(P5_A_TRIPPED_BREAKER_HOLDS, turn->pressure || !model_breaker_holds(model, turn->name, &session->row));
@@ -225,7 +225,7 @@ static void judge(struct model *model, struct turn *turn, struct model_session *
     }
     bool ends = turn->action == ACTION_TERMINATE || escalates;
     if (model_protected(model, session, false) ||
-        (ends && !turn->is_quota && living_beside(model, session) - 1 < turn->rule->keep)) {
+        (ends && !turn->is_quota && model_living_beside(model, session) - 1 < turn->rule->keep)) {
         return;
     }
     if (model->paused || strcmp(model->paused_name, turn->name) == 0) {
@@ -254,7 +254,7 @@ static void judge(struct model *model, struct turn *turn, struct model_session *
 // --- Rules ----------------------------------------------------------------------------------------------------------
 
 // Longest first, then the smaller pid; NULL when all have had their turn.
-static struct model_session *next_of_rule(struct model *model, size_t rule, bool *had, usec_t now, usec_t *ret_age) {
+struct model_session *model_next_of_rule(struct model *model, size_t rule, bool *had, usec_t now, usec_t *ret_age) {
     struct model_session *best = NULL;
     usec_t age;
 
@@ -292,12 +292,12 @@ static void decide_rule(struct model *model, size_t i, usec_t now, const struct 
     }
     model_rule_name(model, i, turn.name);
     if (rule->has_usage) {
-        turn.wanted = living(model) - model->usable * rule->until / 100;
+        turn.wanted = model_living(model) - model->usable * rule->until / 100;
     }
-    while (turn.wanted > 0 && (session = next_of_rule(model, i, had, now, &age)) != NULL) {
+    while (turn.wanted > 0 && (session = model_next_of_rule(model, i, had, now, &age)) != NULL) {
         judge(model, &turn, session, age, now, result, n);
         HOLDS(USAGE_IS_NOT_DRIVEN_BELOW_UNTIL, !rule->has_usage || rule->action != ACTION_TERMINATE ||
-                                                   (living(model) + 1) * 100 > model->usable * rule->until ||
+                                                   (model_living(model) + 1) * 100 > model->usable * rule->until ||
                                                    !session->dying);
     }
 }
@@ -326,14 +326,8 @@ static size_t group_key(const struct model_policy *policy, unsigned per, const s
     return n;
 }
 
-// The groups over their quota, remembered, the worst first.
-struct over {
-    struct model_over *memory;
-    int64_t held;
-};
-
 static int compare_over(const void *pa, const void *pb) {
-    const struct over *a = pa, *b = pb;
+    const struct model_found *a = pa, *b = pb;
     if (a->held != b->held) {
         return a->held > b->held ? -1 : 1;
     }
@@ -356,7 +350,7 @@ static int64_t held_by(const struct model *model, size_t q, const struct model_o
     return n;
 }
 
-static size_t find_over(struct model *model, size_t q, int64_t allowed, struct over *list, usec_t now) {
+size_t model_find_over(struct model *model, size_t q, int64_t allowed, struct model_found *list, usec_t now) {
     struct model_over old[MODEL_MAX_SESSIONS];
     size_t n_old = model->n_over[q], n = 0;
 
@@ -372,12 +366,14 @@ static size_t find_over(struct model *model, size_t q, int64_t allowed, struct o
             continue;
         }
         of->since = now;
+        of->told = false;
         for (size_t k = 0; k < n_old; k++) {
             if (old[k].n_key == of->n_key && memcmp(old[k].key, of->key, of->n_key) == 0) {
                 of->since = old[k].since;
+                of->told = old[k].told;
             }
         }
-        list[n++] = (struct over){.memory = of, .held = held_by(model, q, of)};
+        list[n++] = (struct model_found){.memory = of, .held = held_by(model, q, of)};
     }
     model->n_over[q] = n;
     qsort(list, n, sizeof(*list), compare_over);
@@ -404,8 +400,8 @@ static bool goes_before(const struct model *model, const struct model_quota *quo
     return a->row.id.id < b->row.id.id;
 }
 
-static struct model_session *next_of_quota(struct model *model, size_t q, const struct model_over *of, bool *had,
-                                           usec_t now, usec_t *ret_age) {
+struct model_session *model_next_of_quota(struct model *model, size_t q, const struct model_over *of, bool *had,
+                                          usec_t now, usec_t *ret_age) {
     const struct model_quota *quota = &model->policy.quotas[q];
     struct model_session *best = NULL;
 
@@ -427,11 +423,33 @@ static struct model_session *next_of_quota(struct model *model, size_t q, const 
     return best;
 }
 
+static const struct event *next_log(const struct turn *turn, const struct engine_result *result, size_t *at) {
+    while (*at < result->n_events) {
+        const struct event *event = &result->events[(*at)++];
+        if (event->kind == EVENT_DECISION && strcmp(event->rule, turn->name) == 0) {
+            return event;
+        }
+    }
+    return NULL;
+}
+
+// What a quota that logs says of the group: nothing, or the next of its events that came.
+static void check_log(const struct turn *turn, struct model_found *over, usec_t now, const struct engine_result *result,
+                      size_t *at) {
+    if (over->memory->told || now < over->memory->since + turn->quota->wait) {
+        return;
+    }
+    over->memory->told = true;
+    const struct event *event = next_log(turn, result, at);
+    HOLDS(QUOTAS_THAT_LOG_SAY_SO_ONCE, event && event->action == ACTION_LOG && !event->session && !event->observe &&
+                                           event->held == over->held && event->allowed == turn->allowed);
+}
+
 static void decide_quota(struct model *model, size_t q, usec_t now, const struct engine_result *result, size_t *n) {
     const struct model_quota *quota = &model->policy.quotas[q];
     int64_t allowed = quota->is_percent ? model->usable * quota->max / 100 : quota->max;
-    struct over list[MODEL_MAX_SESSIONS];
-    size_t n_over = find_over(model, q, allowed, list, now);
+    struct model_found list[MODEL_MAX_SESSIONS];
+    size_t n_over = model_find_over(model, q, allowed, list, now);
     struct turn turn = {.all = MODEL_MAX_RULES + q,
                         .is_quota = true,
                         .quota = quota,
@@ -441,6 +459,11 @@ static void decide_quota(struct model *model, size_t q, usec_t now, const struct
                         .allowed = allowed};
 
     model_rule_name(model, turn.all, turn.name);
+    size_t at = 0;
+    for (size_t i = 0; quota->action == ACTION_LOG && i < n_over; i++) {
+        check_log(&turn, &list[i], now, result, &at);
+    }
+    HOLDS(QUOTAS_THAT_LOG_SAY_SO_ONCE, quota->action != ACTION_LOG || !next_log(&turn, result, &at));
     for (size_t i = 0; i < n_over; i++) {
         bool had[MODEL_MAX_SESSIONS] = {0};
         struct model_session *session;
@@ -451,7 +474,7 @@ static void decide_quota(struct model *model, size_t q, usec_t now, const struct
         }
         turn.held = list[i].held;
         turn.wanted = turn.held - allowed;
-        while (turn.wanted > 0 && (session = next_of_quota(model, q, list[i].memory, had, now, &age)) != NULL) {
+        while (turn.wanted > 0 && (session = model_next_of_quota(model, q, list[i].memory, had, now, &age)) != NULL) {
             judge(model, &turn, session, age, now, result, n);
         }
         HOLDS(QUOTAS_ARE_MET_AND_NO_MORE, held_by(model, q, list[i].memory) >= allowed);

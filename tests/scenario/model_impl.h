@@ -2,7 +2,8 @@
 #pragma once
 
 // Shared by the files of the model: model.c (who, how long, inputs), model_decide.c (what is decided), model_breaker.c
-// (whether it helps), model_alarm.c (what is told of it), model_acts.c (what became of it).
+// (whether it helps), model_alarm.c (what is told of it), model_acts.c (what became of it), model_preview.c (what
+// another policy would do).
 
 #include "model.h"
 
@@ -32,8 +33,22 @@ bool model_enforces(const struct model *model, bool rule_enforce);
 void model_rule_name(const struct model *model, size_t all, char text[static 32]);
 void model_group_name(const struct model_policy *policy, const struct session_row *row, char text[static MODEL_KEY]);
 
+int64_t model_living(const struct model *model);
+int64_t model_living_beside(const struct model *model, const struct model_session *of); // in its group
+// Whose turn it is next; NULL when all have had theirs.
+struct model_session *model_next_of_rule(struct model *model, size_t rule, bool *had, usec_t now, usec_t *ret_age);
+struct model_session *model_next_of_quota(struct model *model, size_t q, const struct model_over *of, bool *had,
+                                          usec_t now, usec_t *ret_age);
+// The groups over their quota, remembered, the worst first.
+struct model_found {
+    struct model_over *memory;
+    int64_t held;
+};
+size_t model_find_over(struct model *model, size_t q, int64_t allowed, struct model_found *list, usec_t now);
+
 void model_decide(struct model *model, usec_t now, const struct engine_result *result);
 void model_watch_shares(struct model *model, usec_t now);
+bool model_asks_blockers(const struct model_policy *policy);
 void model_check_reports(struct model *model, const struct engine_result *result);
 
 bool model_breaker_holds(const struct model *model, const char *rule, const struct session_row *row);

@@ -421,7 +421,8 @@ static void runner_target_line(struct runner *runner, const struct words *words)
         words_has(words, 1, "enforce") || (runner->target_enforce && !words_has(words, 1, "observe"));
 }
 
-// "preview idle=2 quota=0": what the policy being written would do now; "preview unknown": it cannot be told.
+// "preview idle=2 quota=0 other=unknown": what the policy being written would do now; "preview unknown": nothing can be
+// told.
 static void runner_preview(struct runner *runner, const struct words *words) {
     const struct policy *policy = runner->policy;
     int64_t counts[64];
@@ -438,7 +439,8 @@ static void runner_preview(struct runner *runner, const struct words *words) {
         const char *name =
             i < policy->n_timeouts ? policy->timeouts[i].name : policy->quotas[i - policy->n_timeouts].name;
         const char *value = words_get(words, 1, name);
-        if (!value || atoll(value) != counts[i]) {
+        bool is_unknown = counts[i] == ENGINE_PREVIEW_UNKNOWN;
+        if (!value || (strcmp(value, "unknown") == 0) != is_unknown || (!is_unknown && atoll(value) != counts[i])) {
             CLEANUP(strbuf_deinit) struct strbuf got = STRBUF_EMPTY;
             strbuf_addf(&got, "%s=%lld", name, (long long)counts[i]);
             runner_fail(runner, runner->where, "preview: got", strbuf_str(&got));

@@ -50,6 +50,8 @@ static const char *const property_names[] = {
     [LOOKS_ARE_APART] = "looks_are_apart",
     [ALARMS_ARE_THOSE_OF_THE_MODEL] = "alarms_are_those_of_the_model",
     [P3_ABSENT_DATA_NEITHER_RAISES_NOR_CLEARS] = "P3_absent_data_neither_raises_nor_clears",
+    [QUOTAS_THAT_LOG_SAY_SO_ONCE] = "quotas_that_log_say_so_once",
+    [PREVIEWS_ARE_THOSE_OF_THE_MODEL] = "previews_are_those_of_the_model",
     [THE_SUMMARY_COUNTS_ALL] = "the_summary_counts_all",
     [SAME_SEED_SAME_DECISIONS] = "same_seed_same_decisions",
     [A_MILLION_NAMES_AT_CONSTANT_MEMORY] = "a_million_names_at_constant_memory",
@@ -377,13 +379,17 @@ static void sim_change_policy(void) {
 }
 
 static void sim_preview(void) {
-    struct policy *policy = sim.policy;
     int64_t counts[MODEL_ALL];
-    int r = engine_preview(sim.engine, policy, counts);
+    struct model_policy candidate = sim.model.policy;
 
-    HOLDS(THE_SUMMARY_COUNTS_ALL, r == (sim.model.complete ? 0 : -EAGAIN));
-    for (size_t i = 0; r == 0 && i < policy->n_timeouts + policy->n_quotas; i++) {
-        HOLDS(THE_SUMMARY_COUNTS_ALL, counts[i] >= 0 && counts[i] <= (int64_t)sim.model.n_sessions);
+    if (sim_chance(700)) {
+        candidate = sim_chance(500) ? sim_edit_policy(&sim.model.policy) : sim_make_policy();
+    }
+    CLEANUP(policy_unrefp) struct policy *policy = sim_policy_of(&candidate);
+    int r = engine_preview(sim.engine, policy, counts);
+    HOLDS(PREVIEWS_ARE_THOSE_OF_THE_MODEL, r == (sim.model.complete ? 0 : -EAGAIN));
+    if (r == 0) {
+        model_preview(&sim.model, &candidate, counts);
     }
 }
 
