@@ -3,8 +3,10 @@
 // Most sessions are idle and stay so, and most of what a poll costs us is to be told so again. An idle session that has
 // done nothing since the last poll is therefore sent as its pid and state_change alone. Nothing is taken on trust: the
 // same pid with the same state_change, to the microsecond, is the same session in the same idleness, as each change of
-// what a row shows comes with a command, and each command moves state_change. Where the two differ, as after a step of
-// the server's clock, the poll reads everything.
+// what a row shows comes with a command, and each command moves state_change. That holds for a reload of the server's
+// settings as well: an idle session takes them in with its next command. A transaction is the exception: messages that
+// are no commands (Describe), and what others notify or invalidate, begin one, and whoever has one is sent. Where the
+// two polls differ, as after a step of the server's clock, the poll reads everything.
 #include "known.h"
 
 #include <assert.h>

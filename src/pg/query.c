@@ -162,10 +162,11 @@ static const char sql_facts[] =
 #define CLIENTS_OR_HIDDEN "(a.backend_type IS NULL OR a.backend_type" EQ "'client backend')"
 static const char sql_scan[] =
     "SELECT " SESSION "FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE " CLIENTS_OR_HIDDEN;
-// $1: sessions that have been idle since before then are sent without what we know of them. See known.c.
+// $1: sessions that have been idle since before then, in no transaction, are sent without what we know of them. See
+// known.c.
 static const char sql_changes[] =
-    "SELECT a.pid, a.state_change, CASE WHEN a.state_change" LT "$1 AND a.state" EQ "'idle' THEN NULL "
-    "ELSE ROW(" SESSION_BUT_PID ") END FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE " CLIENTS_OR_HIDDEN;
+    "SELECT a.pid, a.state_change, CASE WHEN a.state_change" LT "$1 AND a.state" EQ "'idle' AND a.xact_start IS NULL "
+    "THEN NULL ELSE ROW(" SESSION_BUT_PID ") END FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE " CLIENTS_OR_HIDDEN;
 static const char sql_scan_more[] =
     "SELECT " SESSION MORE "FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE " CLIENTS_OR_HIDDEN;
 static const char sql_look[] =

@@ -284,6 +284,7 @@ static bool scan_take_changes(struct job_scan *s, struct decoder *decoder, int n
                 return !decode_ok(decoder);
             }
             *row = *known;
+            row->xact_start = TIMESTAMP_NONE; // by the statement
         }
         s->list->n_rows += decode_ok(decoder);
     }

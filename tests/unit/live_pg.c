@@ -105,6 +105,7 @@ static void changes(void) {
     struct live live = live_set_up("vigil_test");
     struct known *known = known_new();
     PGconn *clients[N];
+    struct job *job;
     CHECK_NOT_NULL(known);
     for (int i = 0; i < N; i++) {
         clients[i] = live_client(i == 0 ? "" : "user='vigil app' application_name='a b'");
@@ -125,6 +126,21 @@ static void changes(void) {
     live_compare(&live, known, clients, N);
     live_sql(clients[1], "UNLISTEN x");
     live_compare(&live, known, clients, N);
+    // To describe a statement begins a transaction, and leaves the state and its time as they were.
+    PQclear(PQprepare(clients[5], "one", "SELECT 1", 0, NULL));
+    for (int i = 0; i < 2; i++) {
+        live_compare(&live, known, clients, N); // idle since before the poll
+    }
+    CHECK_EQ(PQenterPipelineMode(clients[5]), 1);
+    CHECK_EQ(PQsendDescribePrepared(clients[5], "one"), 1);
+    CHECK_EQ(PQsendFlushRequest(clients[5]), 1);
+    CHECK_EQ(PQflush(clients[5]), 0);
+    PQclear(PQgetResult(clients[5]));
+    live_compare(&live, known, clients, N);
+    job = live_run_ok(live.connection, job_poll_new(&live.options));
+    CHECK_EQ(live_row(job_scan(job), clients[5])->state, SESSION_STATE_IDLE);
+    CHECK(live_row(job_scan(job), clients[5])->xact_start != TIMESTAMP_NONE);
+    job_free(job);
     for (int i = 0; i < N; i++) {
         PQfinish(clients[i]);
     }

@@ -142,6 +142,25 @@ static void only_changes_are_sent(void) {
     known_free(known);
 }
 
+// An idle session has a transaction for as long as it takes in what others notify or invalidate. What it had at the
+// last poll does not stay.
+static void transactions_pass(void) {
+    struct known *known = known_new();
+    CHECK_NOT_NULL(known);
+    PGresult *sessions = known_sessions(), *changes = result_new(STATEMENT_CHANGES);
+    result_int64(sessions, 2, SCAN_XACT_START, RESULT_NOW - 5);
+    struct job *first = known_poll(known, result_facts(), sessions);
+    known_finish(first, known_names());
+    CHECK_EQ(job_scan(first)->rows[2].xact_start, RESULT_NOW - 5);
+    result_same(changes, 0, PID(2), RESULT_NOW - 300);
+    struct job *second = known_poll(known, result_facts(), changes);
+    known_finish(second, known_names());
+    CHECK_EQ(job_scan(second)->rows[0].xact_start, TIMESTAMP_NONE);
+    job_free(first);
+    job_free(second);
+    known_free(known);
+}
+
 // What does not fit to the poll before is never believed: everything is read, in the same poll.
 static void doubt(void) {
     enum { UNKNOWN_PID, OTHER_TIME, NO_TIME, WAS_ACTIVE, TWICE, OTHER_ORDER, N_CASES };
@@ -313,6 +332,6 @@ static void out_of_memory(void) {
     }
 }
 
-CHECK_MAIN({"only_changes_are_sent", only_changes_are_sent}, {"doubt", doubt},
+CHECK_MAIN({"only_changes_are_sent", only_changes_are_sent}, {"transactions_pass", transactions_pass}, {"doubt", doubt},
            {"doubt_about_nobody", doubt_about_nobody}, {"broken_records", broken_records},
            {"reads_everything", reads_everything}, {"out_of_memory", out_of_memory})
