@@ -10,6 +10,7 @@
 #include "client.h"
 #include "commands.h"
 #include "control.h"
+#include "json_read.h"
 #include "util/escape.h"
 
 #define CONTROL_TIMEOUT (5 * USEC_PER_SEC)
@@ -142,25 +143,20 @@ static const struct option_row resume_options[] = {
     CONTROL_ROWS(struct pause_options, source),
 };
 
-static const char *control_text(json_t *object, const char *key) {
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 // The daemon's answer to a command, told. The exit status.
 static int control_tell(const struct client_answer *answer) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
     CLEANUP(strbuf_deinit) struct strbuf warning = STRBUF_EMPTY;
     json_t *object = json_loadb(strbuf_str(&answer->body), answer->body.len, 0, NULL);
     bool done = answer->status == 200;
-    const char *message = control_text(object, done ? "message" : "error");
-    control_add_line(&warning, control_text(object, "warning"), strlen(control_text(object, "warning")));
+    const char *message = json_read_text(object, done ? "message" : "error");
+    control_add_line(&warning, json_read_text(object, "warning"), strlen(json_read_text(object, "warning")));
     control_add_line(&text, message, strlen(message));
     if (!object && !done) { // one line of text
         strbuf_clear(&text);
         control_add_line(&text, strbuf_str(&answer->body), strcspn(strbuf_str(&answer->body), "\n"));
     }
-    bool has_warning = *control_text(object, "warning") != '\0';
+    bool has_warning = *json_read_text(object, "warning") != '\0';
     json_decref(object);
     if (!done) {
         cli_error("%.*s", (int)(text.len - 1), strbuf_str(&text));
@@ -251,7 +247,7 @@ static int reload_run(const struct command *command, int argc, char **argv) {
     }
     json_t *object = json_loadb(strbuf_str(&answer.body), answer.body.len, 0, NULL);
     bool has_verdict = json_is_string(json_object_get(object, "verdict"));
-    reload_add_lines(&text, control_text(object, "verdict"));
+    reload_add_lines(&text, json_read_text(object, "verdict"));
     json_decref(object);
     if (!has_verdict) {
         return control_tell(&answer);

@@ -6,16 +6,12 @@
 #include <string.h>
 
 #include "commands.h"
+#include "json_read.h"
 #include "remote.h"
 #include "util/cleanup.h"
 #include "util/escape.h"
 
 #define REAP_REMOTE_TIMEOUT (40 * USEC_PER_SEC) // the daemon takes half of that at most
-
-static const char *reap_remote_text(json_t *object, const char *key) {
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
 
 // ---- the question
 
@@ -68,14 +64,14 @@ static char *reap_remote_ask(const char *target, const struct reap_spec *spec) {
 // ---- the answer
 
 static bool reap_remote_read_event(json_t *object, struct event *event, struct session_row *session) {
-    const char *kind = reap_remote_text(object, "event"), *outcome = reap_remote_text(object, "outcome");
+    const char *kind = json_read_text(object, "event"), *outcome = json_read_text(object, "outcome");
     bool is_decision = strcmp(kind, event_kind_to_string(EVENT_DECISION)) == 0;
     bool is_outcome = strcmp(kind, event_kind_to_string(EVENT_OUTCOME)) == 0;
-    *event = event_make(is_decision ? EVENT_DECISION : EVENT_OUTCOME, EVENT_NOTICE, reap_remote_text(object, "target"));
-    event->rule = reap_remote_text(object, "rule");
-    event->app = reap_remote_text(object, "app");
-    event->has_action = action_from_string(reap_remote_text(object, "action"), &event->action);
-    event->observe = json_is_true(json_object_get(object, "observe"));
+    *event = event_make(is_decision ? EVENT_DECISION : EVENT_OUTCOME, EVENT_NOTICE, json_read_text(object, "target"));
+    event->rule = json_read_text(object, "rule");
+    event->app = json_read_text(object, "app");
+    event->has_action = action_from_string(json_read_text(object, "action"), &event->action);
+    event->observe = json_read_flag(object, "observe");
     event->age = (usec_t)json_integer_value(json_object_get(object, "age_usec"));
     for (unsigned i = 0; i < N_OUTCOMES; i++) {
         if (strcmp(outcome_to_string((enum outcome)i), outcome) == 0) {
@@ -97,7 +93,7 @@ static int reap_remote_read_verdicts(const struct settings *settings, json_t *ta
         json_t *object = json_array_get(targets, i);
         size_t index = 0;
         while (index < config->n_targets &&
-               strcmp(config->targets[index].name, reap_remote_text(object, "target")) != 0) {
+               strcmp(config->targets[index].name, json_read_text(object, "target")) != 0) {
             index++;
         }
         if (index == config->n_targets) {
@@ -105,7 +101,7 @@ static int reap_remote_read_verdicts(const struct settings *settings, json_t *ta
         }
         struct oneshot_verdict *verdict = &ret->verdicts[ret->n_verdicts++];
         *verdict = (struct oneshot_verdict){.target = config->targets[index].name, .index = index};
-        verdict->ok = json_is_true(json_object_get(object, "ok"));
+        verdict->ok = json_read_flag(object, "ok");
         remote_read_error(json_object_get(object, "error"), &verdict->error);
         verdict->summary.rules = calloc(1, sizeof(*verdict->summary.rules));
         if (!verdict->summary.rules) {
@@ -140,7 +136,7 @@ static enum reap_remote_result reap_remote_read(const struct settings *settings,
         struct event event;
         struct session_row session;
         if (reap_remote_read_event(object, &event, &session) && reap_remote_knows(settings, event.target)) {
-            fn(userdata, &event, reap_remote_text(object, "message"));
+            fn(userdata, &event, json_read_text(object, "message"));
         }
     }
     if (reap_remote_read_verdicts(settings, json_object_get(document, "targets"), ret) < 0) {

@@ -9,6 +9,7 @@
 
 #include "commands.h"
 #include "core/event.h"
+#include "json_read.h"
 #include "util/cleanup.h"
 #include "util/escape.h"
 #include "util/macro.h"
@@ -43,25 +44,11 @@ bool remote_find(const struct settings *settings, bool direct, const char *conni
 
 // ---- reading
 
-static const char *remote_text(json_t *object, const char *key) {
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
-static int64_t remote_number(json_t *object, const char *key) {
-    return json_integer_value(json_object_get(object, key));
-}
-
-static usec_t remote_seconds(json_t *object, const char *key) {
-    double seconds = json_number_value(json_object_get(object, key));
-    return seconds > 0 && seconds < 1e12 ? (usec_t)(seconds * (double)USEC_PER_SEC) : 0;
-}
-
 // "2026-11-25T12:30:00.123456Z", of a server.
 static int64_t remote_time(json_t *object, const char *key) {
     struct tm tm = {0};
     int usec = 0;
-    if (sscanf(remote_text(object, key), "%4d-%2d-%2dT%2d:%2d:%2d.%6d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+    if (sscanf(json_read_text(object, key), "%4d-%2d-%2dT%2d:%2d:%2d.%6d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
                &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &usec) < 6) {
         return TIMESTAMP_NONE;
     }
@@ -72,7 +59,7 @@ static int64_t remote_time(json_t *object, const char *key) {
 
 static enum session_state remote_state(json_t *object) {
     enum session_state state = SESSION_STATE_NONE;
-    const char *text = remote_text(object, "state");
+    const char *text = json_read_text(object, "state");
     for (unsigned i = 0; i < N_SESSION_STATES; i++) {
         if (strcmp(session_state_to_string((enum session_state)i), text) == 0) {
             state = (enum session_state)i;
@@ -84,12 +71,12 @@ static enum session_state remote_state(json_t *object) {
 void remote_read_session(json_t *object, struct session_row *ret) {
     const char *why;
     struct network network = {.address = {.family = ADDRESS_LOCAL}};
-    (void)network_parse(remote_text(object, "client"), &network, &why);
+    (void)network_parse(json_read_text(object, "client"), &network, &why);
     *ret = (struct session_row){
-        .id = {.id = remote_number(object, "pid"), .since = remote_time(object, "backend_start")},
-        .application_name = remote_text(object, "application_name"),
-        .user = remote_text(object, "user"),
-        .database = remote_text(object, "database"),
+        .id = {.id = json_read_number(object, "pid"), .since = remote_time(object, "backend_start")},
+        .application_name = json_read_text(object, "application_name"),
+        .user = json_read_text(object, "user"),
+        .database = json_read_text(object, "database"),
         .client = network.address,
         .state = remote_state(object),
         .state_change = TIMESTAMP_NONE,
@@ -103,8 +90,8 @@ static size_t remote_read_sessions(json_t *array, struct summary_session *sessio
     for (size_t i = 0; i < n; i++) {
         json_t *item = json_array_get(array, i);
         remote_read_session(item, &sessions[i].session);
-        sessions[i].app = remote_text(item, "app");
-        sessions[i].age = remote_seconds(item, "age_seconds");
+        sessions[i].app = json_read_text(item, "app");
+        sessions[i].age = json_read_seconds(item, "age_seconds", 0);
     }
     return n;
 }
@@ -114,16 +101,16 @@ static void remote_read_facts(json_t *object, struct summary *summary) {
     summary->valid = true;
     summary->server_now = remote_time(server, "time");
     summary->facts = (struct server_facts){
-        .version_num = (int)remote_number(server, "version_num"),
-        .in_recovery = json_is_true(json_object_get(server, "in_recovery")),
-        .max_connections = remote_number(slots, "max_connections"),
-        .superuser_reserved_connections = remote_number(slots, "superuser_reserved_connections"),
-        .reserved_connections = remote_number(slots, "reserved_connections"),
-        .own_pid = remote_number(server, "own_pid"),
+        .version_num = (int)json_read_number(server, "version_num"),
+        .in_recovery = json_read_flag(server, "in_recovery"),
+        .max_connections = json_read_number(slots, "max_connections"),
+        .superuser_reserved_connections = json_read_number(slots, "superuser_reserved_connections"),
+        .reserved_connections = json_read_number(slots, "reserved_connections"),
+        .own_pid = json_read_number(server, "own_pid"),
         .own_user = "",
     };
-    summary->used = remote_number(slots, "used");
-    summary->usable = MAX(remote_number(slots, "usable"), 1);
+    summary->used = json_read_number(slots, "used");
+    summary->usable = MAX(json_read_number(slots, "usable"), 1);
 }
 
 static int remote_read_groups(json_t *array, struct summary *summary) {
@@ -135,13 +122,13 @@ static int remote_read_groups(json_t *array, struct summary *summary) {
     for (size_t i = 0; i < n; i++) {
         json_t *item = json_array_get(array, i);
         summary->groups[i] = (struct summary_group){
-            .app = remote_text(item, "app"),
-            .is_app = json_is_true(json_object_get(item, "is_app")),
-            .user = remote_text(item, "user"),
-            .database = remote_text(item, "database"),
+            .app = json_read_text(item, "app"),
+            .is_app = json_read_flag(item, "is_app"),
+            .user = json_read_text(item, "user"),
+            .database = json_read_text(item, "database"),
             .state = remote_state(item),
-            .n_sessions = remote_number(item, "sessions"),
-            .longest = remote_seconds(item, "longest_seconds"),
+            .n_sessions = json_read_number(item, "sessions"),
+            .longest = json_read_seconds(item, "longest_seconds", 0),
         };
     }
     summary->n_groups = n;
@@ -150,7 +137,7 @@ static int remote_read_groups(json_t *array, struct summary *summary) {
 
 void remote_read_held(json_t *object, int64_t held[N_HELD_REASONS_]) {
     for (unsigned i = 0; i < N_HELD_REASONS; i++) {
-        held[i] = remote_number(object, held_reason_to_string((enum held_reason)i));
+        held[i] = json_read_number(object, held_reason_to_string((enum held_reason)i));
     }
 }
 
@@ -164,14 +151,14 @@ static int remote_read_rules(json_t *array, struct summary *summary) {
         json_t *item = json_array_get(array, i);
         struct summary_rule *rule = &summary->rules[i];
         *rule = (struct summary_rule){
-            .name = remote_text(item, "name"),
-            .is_quota = strcmp(remote_text(item, "kind"), "quota") == 0,
-            .enforce = json_is_true(json_object_get(item, "enforcing")),
-            .paused = json_is_true(json_object_get(item, "paused")),
-            .n_covered = remote_number(item, "covers"),
-            .n_matches = remote_number(item, "matches"),
+            .name = json_read_text(item, "name"),
+            .is_quota = strcmp(json_read_text(item, "kind"), "quota") == 0,
+            .enforce = json_read_flag(item, "enforcing"),
+            .paused = json_read_flag(item, "paused"),
+            .n_covered = json_read_number(item, "covers"),
+            .n_matches = json_read_number(item, "matches"),
         };
-        (void)action_from_string(remote_text(item, "action"), &rule->action);
+        (void)action_from_string(json_read_text(item, "action"), &rule->action);
         remote_read_held(json_object_get(item, "held_back"), rule->n_held);
     }
     summary->n_rules = n;
@@ -187,9 +174,10 @@ static int remote_read_alarms(json_t *array, struct summary *summary) {
     for (size_t i = 0; i < n; i++) {
         json_t *item = json_array_get(array, i), *value = json_object_get(item, "value");
         summary->alarms[i] = (struct summary_alarm){
-            .name = remote_text(item, "name"),
+            .name = json_read_text(item, "name"),
             .group = json_string_value(json_object_get(item, "group")),
-            .severity = strcmp(remote_text(item, "severity"), "critical") == 0 ? SEVERITY_CRITICAL : SEVERITY_WARNING,
+            .severity =
+                strcmp(json_read_text(item, "severity"), "critical") == 0 ? SEVERITY_CRITICAL : SEVERITY_WARNING,
             .value = json_is_integer(value) ? json_integer_value(value) : EVENT_NUMBER_NONE,
         };
     }
@@ -200,12 +188,14 @@ static int remote_read_alarms(json_t *array, struct summary *summary) {
 void remote_read_error(json_t *error, struct pg_error *ret) {
     *ret = (struct pg_error){.kind = PG_ERROR_OTHER};
     for (unsigned i = 0; i < (unsigned)PG_N_ERROR_KINDS_; i++) {
-        if (strcmp(pg_error_kind_to_string((enum pg_error_kind)i), remote_text(error, "kind")) == 0) {
+        if (strcmp(pg_error_kind_to_string((enum pg_error_kind)i), json_read_text(error, "kind")) == 0) {
             ret->kind = (enum pg_error_kind)i;
         }
     }
-    const char *message = *remote_text(error, "message") ? remote_text(error, "message") : "the daemon has only just started, and not polled it yet: try again";
-    pg_error_set(ret, ret->kind, remote_text(error, "sqlstate"), message);
+    const char *message = *json_read_text(error, "message")
+                              ? json_read_text(error, "message")
+                              : "the daemon has only just started, and not polled it yet: try again";
+    pg_error_set(ret, ret->kind, json_read_text(error, "sqlstate"), message);
 }
 
 // ---- findings
@@ -224,10 +214,10 @@ static size_t remote_read_findings(json_t *target, struct event *findings) {
     for (size_t i = 0; i < n; i++) {
         json_t *item = json_array_get(array, i);
         enum event_level level = EVENT_INFO;
-        (void)event_level_from_string(remote_text(item, "level"), &level);
-        findings[i] = event_make(EVENT_SELF_CHECK, level, remote_text(target, "target"));
-        findings[i].reason = remote_text(item, "reason");
-        findings[i].detail = remote_text(item, "detail");
+        (void)event_level_from_string(json_read_text(item, "level"), &level);
+        findings[i] = event_make(EVENT_SELF_CHECK, level, json_read_text(target, "target"));
+        findings[i].reason = json_read_text(item, "reason");
+        findings[i].detail = json_read_text(item, "detail");
         findings[i].hint = json_string_value(json_object_get(item, "hint"));
     }
     return n;
@@ -237,7 +227,7 @@ static size_t remote_read_findings(json_t *target, struct event *findings) {
 
 static json_t *remote_find_target(json_t *targets, const char *name) {
     for (size_t i = 0; i < json_array_size(targets); i++) {
-        if (strcmp(remote_text(json_array_get(targets, i), "target"), name) == 0) {
+        if (strcmp(json_read_text(json_array_get(targets, i), "target"), name) == 0) {
             return json_array_get(targets, i);
         }
     }
@@ -245,7 +235,7 @@ static json_t *remote_find_target(json_t *targets, const char *name) {
 }
 
 static int remote_read_target(json_t *object, struct oneshot_verdict *verdict) {
-    verdict->ok = json_is_true(json_object_get(object, "current")) && json_is_true(json_object_get(object, "up")) &&
+    verdict->ok = json_read_flag(object, "current") && json_read_flag(object, "up") &&
                   json_is_object(json_object_get(object, "slots"));
     if (!verdict->ok) {
         remote_read_error(json_object_get(object, "error"), &verdict->error);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "json_read.h"
 #include "table.h"
 #include "util/cleanup.h"
 #include "util/escape.h"
@@ -22,26 +23,6 @@ struct painter {
 };
 
 // ---- the document
-
-static const char *status_get(json_t *object, const char *key) {
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
-static int64_t status_number(json_t *object, const char *key) {
-    return json_integer_value(json_object_get(object, key));
-}
-
-static bool status_is(json_t *object, const char *key) {
-    return json_is_true(json_object_get(object, key));
-}
-
-static usec_t status_seconds(json_t *object, const char *key) {
-    json_t *value = json_object_get(object, key);
-    double seconds = json_number_value(value);
-    return json_is_number(value) && seconds >= 0 && seconds < 1e12 ? (usec_t)(seconds * (double)USEC_PER_SEC)
-                                                                   : USEC_INFINITY;
-}
 
 // Text of the document is raw, but for labels in quotes: those are escaped already.
 static void status_cell(struct table *table, const char *text) {
@@ -88,23 +69,23 @@ static void status_add_count(struct strbuf *sb, int64_t n, const char *what, con
 static void status_add_head(const struct painter *painter, json_t *status) {
     struct strbuf *sb = painter->sb;
     json_t *configuration = json_object_get(status, "configuration");
-    bool enforces = status_is(configuration, "enforce");
+    bool enforces = json_read_flag(configuration, "enforce");
     status_paint(painter, STATUS_BOLD, "pgvigil ");
-    escape_text(sb, status_get(status, "version"));
+    escape_text(sb, json_read_text(status, "version"));
     strbuf_add(sb, ", since ");
-    status_add_time(sb, status_get(status, "started_at"));
+    status_add_time(sb, json_read_text(status, "started_at"));
     strbuf_addf(sb, " UTC, %s\n", enforces ? "enforcing" : "observing: nothing is ended");
-    escape_text(sb, *status_get(configuration, "file") ? status_get(configuration, "file") : "no file");
+    escape_text(sb, *json_read_text(configuration, "file") ? json_read_text(configuration, "file") : "no file");
     strbuf_add(sb, ", in force since ");
-    status_add_time(sb, status_get(configuration, "loaded_at"));
+    status_add_time(sb, json_read_text(configuration, "loaded_at"));
     strbuf_add(sb, " UTC: ");
-    status_add_count(sb, status_number(configuration, "apps"), "app", ", ");
-    status_add_count(sb, status_number(configuration, "rules"), "rule", ", ");
-    status_add_count(sb, status_number(configuration, "alarms"), "alarm", "\n");
-    if (!status_is(configuration, "last_reload_ok")) {
+    status_add_count(sb, json_read_number(configuration, "apps"), "app", ", ");
+    status_add_count(sb, json_read_number(configuration, "rules"), "rule", ", ");
+    status_add_count(sb, json_read_number(configuration, "alarms"), "alarm", "\n");
+    if (!json_read_flag(configuration, "last_reload_ok")) {
         status_paint(painter, STATUS_RED, "the last reload was REFUSED");
         strbuf_add(sb, " at ");
-        status_add_time(sb, status_get(configuration, "last_reload_at"));
+        status_add_time(sb, json_read_text(configuration, "last_reload_at"));
         strbuf_add(sb, " UTC: pgvigil check says why\n");
     }
 }
@@ -114,16 +95,16 @@ static void status_add_pauses(const struct painter *painter, json_t *status) {
     json_t *pauses = json_object_get(status, "pauses");
     for (size_t i = 0; i < json_array_size(pauses); i++) {
         json_t *pause = json_array_get(pauses, i);
-        bool all = strcmp(status_get(pause, "scope"), "all") == 0;
+        bool all = strcmp(json_read_text(pause, "scope"), "all") == 0;
         status_paint(painter, STATUS_YELLOW, "PAUSED");
         strbuf_add_char(sb, ' ');
-        escape_text(sb, all ? "everything" : status_get(pause, "scope"));
+        escape_text(sb, all ? "everything" : json_read_text(pause, "scope"));
         strbuf_add(sb, all ? "" : " ");
-        escape_text(sb, status_get(pause, "name"));
+        escape_text(sb, json_read_text(pause, "name"));
         strbuf_add(sb, " until ");
-        status_add_time(sb, status_get(pause, "until"));
+        status_add_time(sb, json_read_text(pause, "until"));
         strbuf_add(sb, " UTC, for ");
-        text_add_age(sb, status_seconds(pause, "left_seconds"));
+        text_add_age(sb, json_read_seconds(pause, "left_seconds", USEC_INFINITY));
         strbuf_add(sb, "\n");
     }
 }
@@ -132,16 +113,16 @@ static void status_add_pauses(const struct painter *painter, json_t *status) {
 
 // "leads", "observes", "paused", ...: what it does about what it sees.
 static const char *status_role(json_t *target) {
-    if (status_is(target, "paused")) {
+    if (json_read_flag(target, "paused")) {
         return "PAUSED";
     }
-    if (!status_is(target, "up")) {
+    if (!json_read_flag(target, "up")) {
         return "-";
     }
-    if (!status_is(target, "enforcing")) {
-        return status_is(target, "pooled_connection") ? "observes (pooler)" : "observes";
+    if (!json_read_flag(target, "enforcing")) {
+        return json_read_flag(target, "pooled_connection") ? "observes (pooler)" : "observes";
     }
-    return strcmp(status_get(target, "standing"), "follows") == 0 ? "follows another" : "acts";
+    return strcmp(json_read_text(target, "standing"), "follows") == 0 ? "follows another" : "acts";
 }
 
 static int status_add_targets(const struct painter *painter, json_t *targets) {
@@ -153,21 +134,21 @@ static int status_add_targets(const struct painter *painter, json_t *targets) {
     for (size_t i = 0; i < json_array_size(targets); i++) {
         json_t *target = json_array_get(targets, i), *slots = json_object_get(target, "slots");
         CLEANUP(strbuf_deinit) struct strbuf time = STRBUF_EMPTY;
-        bool up = status_is(target, "up");
-        status_cell(&table, status_get(target, "target"));
+        bool up = json_read_flag(target, "up");
+        status_cell(&table, json_read_text(target, "target"));
         if (up) {
-            status_cell(&table, status_get(json_object_get(target, "server"), "version"));
+            status_cell(&table, json_read_text(json_object_get(target, "server"), "version"));
         } else {
-            table_add(&table, status_is(target, "locked_out") ? "LOCKED OUT" : "DOWN");
+            table_add(&table, json_read_flag(target, "locked_out") ? "LOCKED OUT" : "DOWN");
         }
-        table_add_count(&table, status_number(slots, "used"));
-        table_add_count(&table, status_number(slots, "usable"));
+        table_add_count(&table, json_read_number(slots, "used"));
+        table_add_count(&table, json_read_number(slots, "usable"));
         if (slots) {
-            table_addf(&table, "%" PRId64 "%%", status_number(slots, "usage_percent"));
+            table_addf(&table, "%" PRId64 "%%", json_read_number(slots, "usage_percent"));
         } else {
             table_add(&table, "-");
         }
-        status_add_time(&time, status_get(target, "last_poll"));
+        status_add_time(&time, json_read_text(target, "last_poll"));
         table.text.failed |= strbuf_error(&time) < 0;
         table_add(&table, strbuf_str(&time));
         table_add(&table, status_role(target));
@@ -183,19 +164,19 @@ static void status_add_troubles(const struct painter *painter, json_t *target) {
     if (json_is_object(error)) {
         status_paint(painter, STATUS_RED, "down");
         strbuf_add(sb, " since ");
-        status_add_time(sb, status_get(error, "since"));
+        status_add_time(sb, json_read_text(error, "since"));
         strbuf_add(sb, " UTC: ");
-        escape_text(sb, status_get(error, "message"));
-        bool is_old = !status_is(target, "current") && json_object_get(target, "slots");
+        escape_text(sb, json_read_text(error, "message"));
+        bool is_old = !json_read_flag(target, "current") && json_object_get(target, "slots");
         strbuf_add(sb, is_old ? "; what follows is the last that was known\n" : "\n");
     }
     for (size_t i = 0; i < json_array_size(findings); i++) {
         json_t *finding = json_array_get(findings, i);
-        const char *level = status_get(finding, "level");
+        const char *level = json_read_text(finding, "level");
         if (strcmp(level, "warning") == 0 || strcmp(level, "error") == 0) {
             status_paint(painter, STATUS_YELLOW, "self-check");
             strbuf_add(sb, ": ");
-            escape_text(sb, status_get(finding, "detail"));
+            escape_text(sb, json_read_text(finding, "detail"));
             strbuf_add_char(sb, '\n');
         }
     }
@@ -206,24 +187,24 @@ static void status_add_alarms(const struct painter *painter, json_t *target) {
     json_t *alarms = json_object_get(target, "alarms");
     for (size_t i = 0; i < json_array_size(alarms) && i < STATUS_MAX_LINES; i++) {
         json_t *alarm = json_array_get(alarms, i), *value = json_object_get(alarm, "value");
-        bool critical = strcmp(status_get(alarm, "severity"), "critical") == 0;
+        bool critical = strcmp(json_read_text(alarm, "severity"), "critical") == 0;
         status_paint(painter, critical ? STATUS_RED : STATUS_YELLOW, critical ? "CRITICAL" : "WARNING");
         strbuf_add_char(sb, ' ');
-        escape_text(sb, status_get(alarm, "name"));
-        if (*status_get(alarm, "group")) {
+        escape_text(sb, json_read_text(alarm, "name"));
+        if (*json_read_text(alarm, "group")) {
             strbuf_add(sb, " of ");
-            status_add_label(sb, status_get(alarm, "group"));
+            status_add_label(sb, json_read_text(alarm, "group"));
         }
-        if (json_is_integer(value) && strcmp(status_get(alarm, "unit"), "microseconds") == 0) {
+        if (json_is_integer(value) && strcmp(json_read_text(alarm, "unit"), "microseconds") == 0) {
             strbuf_add(sb, ": ");
             text_add_age(sb, (usec_t)MAX(json_integer_value(value), 0));
         } else if (json_is_integer(value)) {
             strbuf_addf(sb, ": %" PRId64 " ", (int64_t)json_integer_value(value));
-            escape_text(sb, status_get(alarm, "unit"));
+            escape_text(sb, json_read_text(alarm, "unit"));
         }
         strbuf_add_char(sb, '\n');
     }
-    int64_t n = status_number(target, "n_alarms");
+    int64_t n = json_read_number(target, "n_alarms");
     if (n > STATUS_MAX_LINES) {
         strbuf_addf(sb, "and %" PRId64 " more alarms\n", n - STATUS_MAX_LINES);
     }
@@ -254,17 +235,17 @@ static int status_add_holders(const struct painter *painter, json_t *target) {
         json_t *app = json_array_get(apps, i);
         CLEANUP(strbuf_deinit) struct strbuf label = STRBUF_EMPTY;
         if (i >= STATUS_MAX_HOLDERS) {
-            n_more += status_number(app, "sessions");
+            n_more += json_read_number(app, "sessions");
             continue;
         }
-        status_add_label(&label, status_get(app, "app"));
+        status_add_label(&label, json_read_text(app, "app"));
         table.text.failed |= strbuf_error(&label) < 0;
         table_add(&table, strbuf_str(&label));
-        table_add_count(&table, status_number(app, "sessions"));
-        table_add_count(&table, status_number(app, "active"));
-        table_add_count(&table, status_number(app, "idle"));
-        table_add_count(&table, status_number(app, "idle_in_transaction"));
-        table_add_age(&table, status_seconds(app, "longest_idle_seconds"));
+        table_add_count(&table, json_read_number(app, "sessions"));
+        table_add_count(&table, json_read_number(app, "active"));
+        table_add_count(&table, json_read_number(app, "idle"));
+        table_add_count(&table, json_read_number(app, "idle_in_transaction"));
+        table_add_age(&table, json_read_seconds(app, "longest_idle_seconds", USEC_INFINITY));
         status_add_pool(&table, app);
     }
     int r = table_render(&table, painter->colour, painter->sb);
@@ -304,17 +285,17 @@ static int status_add_rules(const struct painter *painter, json_t *target) {
     table_init(&table, columns, ARRAY_SIZE(columns));
     for (size_t i = 0; i < n && i < STATUS_MAX_LINES; i++) {
         json_t *rule = json_array_get(rules, i);
-        bool logs = strcmp(status_get(rule, "action"), "log") == 0;
-        status_cell(&table, status_get(rule, "name"));
-        if (status_is(rule, "paused") && !logs) {
+        bool logs = strcmp(json_read_text(rule, "action"), "log") == 0;
+        status_cell(&table, json_read_text(rule, "name"));
+        if (json_read_flag(rule, "paused") && !logs) {
             table_add(&table, "PAUSED");
-        } else if (logs || status_is(rule, "enforcing")) {
-            status_cell(&table, status_get(rule, "action"));
+        } else if (logs || json_read_flag(rule, "enforcing")) {
+            status_cell(&table, json_read_text(rule, "action"));
         } else {
             table_add(&table, "observe");
         }
-        table_add_count(&table, status_number(rule, "covers"));
-        table_add_count(&table, status_number(rule, "matches"));
+        table_add_count(&table, json_read_number(rule, "covers"));
+        table_add_count(&table, json_read_number(rule, "matches"));
         status_cell_counts(&table, json_object_get(rule, "held_back"));
         status_cell_counts(&table, json_object_get(json_object_get(rule, "totals"), "outcomes"));
     }
@@ -328,10 +309,10 @@ static int status_add_rules(const struct painter *painter, json_t *target) {
 
 static int status_add_target(const struct painter *painter, json_t *target) {
     CLEANUP(strbuf_deinit) struct strbuf name = STRBUF_EMPTY;
-    escape_text(&name, status_get(target, "target"));
+    escape_text(&name, json_read_text(target, "target"));
     strbuf_add_char(painter->sb, '\n');
     status_paint(painter, STATUS_BOLD, strbuf_str(&name));
-    int64_t usage = status_number(json_object_get(target, "slots"), "usage_percent");
+    int64_t usage = json_read_number(json_object_get(target, "slots"), "usage_percent");
     if (usage >= STATUS_ALARMING) {
         strbuf_add_char(painter->sb, ' ');
         status_paint(painter, STATUS_RED, usage >= 100 ? "FULL" : "nearly full");
@@ -347,7 +328,7 @@ static int status_add_target(const struct painter *painter, json_t *target) {
 
 static void status_add_event(const struct painter *painter, json_t *event) {
     CLEANUP(strbuf_deinit) struct strbuf line = STRBUF_EMPTY;
-    const char *ts = status_get(event, "ts"), *message = status_get(event, "message");
+    const char *ts = json_read_text(event, "ts"), *message = json_read_text(event, "message");
     strbuf_add(&line, "  ");
     status_add_time(&line, ts);
     strbuf_add_char(&line, ' ');
