@@ -274,7 +274,7 @@ def test_a_password_file_that_is_missing_is_named_with_what_it_should_be(server,
     for target in settings["targets"].values():
         target["password_file"] = missing
     done = command("report", "-c", write_config(tmp_path, settings))
-    assert done.returncode == FAILED and missing in done.stderr and "password in its first line" in done.stderr
+    assert done.returncode == FAILED and missing in done.stderr and "the first line of password_file is the password" in done.stderr
 
 
 # P10
