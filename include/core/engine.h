@@ -51,7 +51,7 @@ enum engine_input_kind {
     ENGINE_INPUT_SCAN,       // what a poll or a look brought
     ENGINE_INPUT_ACT,        // what came back for one decision
     ENGINE_INPUT_LOST,       // the connection is gone: nothing known is current until the next full scan
-    ENGINE_INPUT_POLICY,     // the rules to apply from now on; what is equal to before keeps its memory (DESIGN 4.9)
+    ENGINE_INPUT_POLICY,     // the rules to apply from now on; what is equal to before keeps its memory
     ENGINE_INPUT_LEADERSHIP, // whether we are the one watchdog that acts
     ENGINE_INPUT_PAUSE,      // what an operator has paused, all of it: nothing, single rules or everything
     ENGINE_INPUT_HOLD,       // somebody else acts on these sessions: they are left alone for a while

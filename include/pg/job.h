@@ -45,7 +45,7 @@ struct identity {
 struct identity job_identity(const struct job *job);
 
 // statement_timeout = query_timeout; search_path, lock_timeout, idle_session_timeout, jit, work_mem, keepalives,
-// tcp_user_timeout, heap warm-up, prepared statements (DESIGN 4.8, 5; FACTS 23).
+// tcp_user_timeout, heap warm-up, prepared statements.
 struct job *job_set_up_new(int version_num, usec_t query_timeout);
 
 struct job *job_rights_new(int version_num);
@@ -85,7 +85,7 @@ struct job *job_look_new(const struct poll_options *options, const struct sessio
 // The scan of a finished POLL or LOOK; borrows from the job. sent_at and received_at are set by the connection.
 const struct scan *job_scan(const struct job *job);
 
-#define ACT_MAX 50 // victims in one job: more would age while they wait (FACTS 26)
+#define ACT_MAX 50 // victims in one job: more would age while they wait
 // One guarded statement per decision, in that order; what it needs of them is copied. `prepared` as above.
 struct job *job_act_new(const struct poll_options *options, const struct decision *decisions, size_t n_decisions);
 struct act_report {
@@ -96,7 +96,7 @@ struct act_report {
 };
 const struct act_report *job_acts(const struct job *job, size_t *ret_n); // valid even when job_error() is set
 
-// Who leads (DESIGN 4.8). `want`: take the session-level advisory lock if that makes us the leader; false: release it if
+// Who leads. `want`: take the session-level advisory lock if that makes us the leader; false: release it if
 // we hold it. `leads`: the last answer on this connection was LEADER_SELF. Never sent behind a pooler.
 enum leader {
     LEADER_NOBODY,  // nobody holds our key, or it is not sure: ask again

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 #pragma once
 
-// Ending sessions does not help when their clients come straight back (DESIGN 4.7). Per rule and group: a round is what
+// Ending sessions does not help when their clients come straight back. Per rule and group: a round is what
 // the rule ended in one burst; it counts when nearly all of it was replaced soon by sessions of the same origins. After
 // some rounds in a row the breaker trips and the rule pauses for that group. Belongs to the target: rules are known by
 // their names, so that a reload changes nothing.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
 //
-// Another policy: what is equal to before keeps its memory (DESIGN 4.9).
+// Another policy: what is equal to before keeps its memory.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -211,7 +211,7 @@ static void engine_count_held(struct engine *engine, const struct candidate *can
     engine->rules[candidate->rule].counts.n_held[reason] += engine->counting;
 }
 
-// The first thing that forbids it, in the order of DESIGN 4.3. N_HELD_REASONS_: nothing does.
+// The first thing that forbids it, in the order of docs/DESIGN.md, Guard. N_HELD_REASONS_: nothing does.
 static enum held_reason engine_hold(const struct engine *engine, const struct turn *turn,
                                     const struct candidate *candidate, enum action action) {
     const struct policy *policy = engine_policy(engine);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 #pragma once
 
-// What stands between a rule and a session: protections, the floor that `keep` sets, and the budgets (DESIGN 4.3).
+// What stands between a rule and a session: protections, the floor that `keep` sets, and the budgets.
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -40,8 +40,7 @@ usec_t timeout_due_at(const struct snapshot *snapshot, const struct session *ses
 
 bool timeout_has_when(const struct timeout *timeout);
 
-// The rule cancelled the session's query, which still runs: it is to be ended with its session now (DESIGN 4.4,
-// `then`).
+// The rule cancelled the session's query, which still runs: it is to be ended with its session now (`then`).
 bool timeout_escalates(const struct session *session, size_t rule, usec_t now);
 
 // What tells one would-be decision of a rule from its next: once for each session, and where queries are cancelled, for

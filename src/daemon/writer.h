@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: PostgreSQL
 #pragma once
 
-// The thread that log records leave through. An unread pipe or a stopped journald can hold a writer for ever
-// (FACTS 39): it then holds this thread, and the queue fills up to its bounds, and nobody waits.
+// The thread that log records leave through. An unread pipe or a stopped journald can hold a writer for ever:
+// it then holds this thread, and the queue fills up to its bounds, and nobody waits.
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -146,7 +146,7 @@ def test_a_host_that_accepts_and_says_nothing(server):
 
 
 def test_second_host_is_tried(server):
-    """libpq then uses another socket, perhaps under the same number (FACTS of libpq and libevent)."""
+    """libpq then uses another socket, perhaps under the same number."""
     conninfo = (
         server.conninfo()
         .replace("host=127.0.0.1", "host=127.0.0.2,127.0.0.1")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
 
-// Which rules keep their memory over a reload: DESIGN 4.9.
+// Which rules keep their memory over a reload.
 
 #include <errno.h>
 #include <string.h>
