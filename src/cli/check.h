@@ -11,6 +11,7 @@
 #include "core/event.h"
 #include "core/summary.h"
 #include "daemon/settings.h"
+#include "table.h"
 #include "util/strbuf.h"
 
 struct check_finding {
@@ -49,7 +50,7 @@ void check_findings_finish(struct check_findings *findings, size_t n_targets);
 
 // Each finding as compilers write it, what mends it below; what the rules would do now; the pools. 0 or -ENOMEM.
 int check_text(const struct check_findings *findings, const struct check_target *targets, size_t n_targets,
-               const struct policy *policy, bool colour, struct strbuf *sb) MUST_CHECK;
+               const struct policy *policy, const struct screen *screen, struct strbuf *sb) MUST_CHECK;
 
 // One object and a newline, ASCII only:
 // {"findings": [{"level", "reason", "file", "line", "column", "path", "target", "detail", "hint"}],

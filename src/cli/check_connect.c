@@ -84,6 +84,7 @@ static void check_add_verdict(const struct check *check, struct strbuf *text) {
 static int check_tell(struct check *check, const struct oneshot_result *result) {
     CLEANUP(freep) struct check_target *targets = calloc(result->n_verdicts + 1, sizeof(*targets));
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    const struct screen screen = cli_screen();
     size_t n_targets = 0;
 
     if (!targets) {
@@ -101,7 +102,7 @@ static int check_tell(struct check *check, const struct oneshot_result *result) 
     if (r == 0 && check->as_json) {
         r = check_json(&check->findings, targets, n_targets, check->settings->config->policy, &text);
     } else if (r == 0) {
-        r = check_text(&check->findings, targets, n_targets, check->settings->config->policy, cli_colour(), &text);
+        r = check_text(&check->findings, targets, n_targets, check->settings->config->policy, &screen, &text);
         check_add_verdict(check, &text);
     }
     if (r < 0) {

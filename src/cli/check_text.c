@@ -144,9 +144,9 @@ static void check_text_finding(const struct check_finding *finding, struct strbu
     strbuf_add_char(sb, '\n');
 }
 
-static int check_text_rules(const struct comparison *comparison, const struct policy *policy, bool colour,
-                            struct strbuf *sb) {
-    static const struct table_column columns[] = {{"rule", false},          {"action", false},
+static int check_text_rules(const struct comparison *comparison, const struct policy *policy,
+                            const struct screen *screen, struct strbuf *sb) {
+    static const struct table_column columns[] = {{"rule", false, true},    {"action", false},
                                                   {"covers now", true},     {"protected", true},
                                                   {"over its limit", true}, {"would end now", true}};
     CLEANUP(table_deinit) struct table table = {0};
@@ -171,11 +171,11 @@ static int check_text_rules(const struct comparison *comparison, const struct po
         }
     }
     strbuf_add_char(sb, '\n');
-    return table_render(&table, colour, sb);
+    return table_render(&table, screen, sb);
 }
 
-static int check_text_pools(const struct comparison *comparison, bool colour, struct strbuf *sb) {
-    static const struct table_column columns[] = {{"app", false}, {"pool", true}, {"sessions now", true}};
+static int check_text_pools(const struct comparison *comparison, const struct screen *screen, struct strbuf *sb) {
+    static const struct table_column columns[] = {{"app", false, true}, {"pool", true}, {"sessions now", true}};
     CLEANUP(table_deinit) struct table table = {0};
     bool has_pools = false;
 
@@ -195,7 +195,7 @@ static int check_text_pools(const struct comparison *comparison, bool colour, st
         has_pools |= app->counts;
     }
     strbuf_add_char(sb, '\n');
-    int r = table_render(&table, colour, sb);
+    int r = table_render(&table, screen, sb);
     if (r == 0 && has_pools) {
         strbuf_addf(sb, "  all pools: %" PRId64 " of %" PRId64 " usable slots\n", comparison->pools,
                     comparison->usable);
@@ -204,7 +204,7 @@ static int check_text_pools(const struct comparison *comparison, bool colour, st
 }
 
 int check_text(const struct check_findings *findings, const struct check_target *targets, size_t n_targets,
-               const struct policy *policy, bool colour, struct strbuf *sb) {
+               const struct policy *policy, const struct screen *screen, struct strbuf *sb) {
     int r = 0;
 
     for (size_t i = 0; i < findings->n_items; i++) {
@@ -219,8 +219,8 @@ int check_text(const struct check_findings *findings, const struct check_target 
         report_add_version(sb, target->summary->facts.version_num);
         strbuf_addf(sb, ", %" PRId64 " of %" PRId64 " usable slots in use (%" PRId64 "%%)\n", target->summary->used,
                     target->summary->usable, slots_percent(target->summary->used, target->summary->usable));
-        r = check_text_rules(target->comparison, policy, colour, sb);
-        r = r == 0 ? check_text_pools(target->comparison, colour, sb) : r;
+        r = check_text_rules(target->comparison, policy, screen, sb);
+        r = r == 0 ? check_text_pools(target->comparison, screen, sb) : r;
     }
     return r < 0 ? r : strbuf_error(sb);
 }

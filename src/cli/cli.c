@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -16,6 +17,8 @@
 #include "util/fd.h"
 #include "util/strbuf.h"
 #include "util/suggestion.h"
+
+#define CLI_MAX_COLUMNS 10000 // of COLUMNS; more is nonsense
 
 static int help_run(const struct command *command, int argc, char **argv);
 static int version_run(const struct command *command, int argc, char **argv);
@@ -101,11 +104,30 @@ int cli_write(const struct strbuf *text) {
     return r < 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
-bool cli_colour(void) {
+static bool cli_colour(void) {
     const char *no_color = getenv("NO_COLOR");
     const char *term = getenv("TERM");
 
     return isatty(STDOUT_FILENO) && !(no_color && *no_color) && term && *term && strcmp(term, "dumb") != 0;
+}
+
+// 0: nobody says.
+static size_t cli_width(void) {
+    const char *columns = getenv("COLUMNS");
+    struct winsize size;
+    char *end;
+
+    if (columns && *columns >= '0' && *columns <= '9') {
+        unsigned long n = strtoul(columns, &end, 10);
+        if (*end == '\0' && n > 0 && n <= CLI_MAX_COLUMNS) {
+            return n;
+        }
+    }
+    return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+struct screen cli_screen(void) {
+    return (struct screen){.colour = cli_colour(), .width = cli_width()};
 }
 
 // Which of the three it is decides what is to be mended.

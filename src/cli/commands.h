@@ -10,6 +10,7 @@
 #include "daemon/oneshot.h"
 #include "daemon/settings.h"
 #include "options.h"
+#include "table.h"
 #include "util/macro.h"
 
 struct strbuf;
@@ -58,7 +59,8 @@ int cli_out_of_memory(void); // returns EXIT_FAILED
 // Writes to stdout at once. EXIT_DONE; EXIT_FAILED when it cannot be written (told on stderr, but for a reader that
 // went away) or when `text` ran out of memory.
 int cli_write(const struct strbuf *text) MUST_CHECK;
-bool cli_colour(void); // stdout is a terminal that takes it
+// What standard output is: colours on a terminal that takes them, as wide as COLUMNS says, or else the terminal.
+struct screen cli_screen(void);
 
 // Loads settings, diagnostics to stderr. EXIT_DONE with *ret set, or the exit status. `diags` must outlive *ret.
 int cli_load(const struct command *command, const struct source_options *source, bool observe, struct diag_list *diags,

@@ -291,9 +291,10 @@ static void reap_add_held(struct strbuf *text, const struct oneshot_result *resu
 
 static int reap_tell_list(struct reap *reap, const struct oneshot_result *result) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    const struct screen screen = cli_screen();
     size_t n = reap->n_listed[ACTION_TERMINATE], n_cancel = reap->n_listed[ACTION_CANCEL];
 
-    if (n + n_cancel > 0 && table_render(&reap->table, cli_colour(), &text) < 0) {
+    if (n + n_cancel > 0 && table_render(&reap->table, &screen, &text) < 0) {
         return cli_out_of_memory();
     }
     strbuf_addf(&text, "%zu session%s would be ended", n, n == 1 ? "" : "s");
@@ -402,7 +403,7 @@ static int reap_check(const struct command *command, const struct reap_options *
 }
 
 static int reap_run(const struct command *command, int argc, char **argv) {
-    static const struct table_column columns[] = {{"target", false}, {"rule", false}, REPORT_SESSION_COLUMNS};
+    static const struct table_column columns[] = {{"target", false}, {"rule", false, true}, REPORT_SESSION_COLUMNS};
     CLEANUP(diag_list_deinit) struct diag_list diags = {0};
     CLEANUP(settings_freep) struct settings *settings = NULL;
     CLEANUP(reap_options_deinit)

@@ -108,20 +108,21 @@ static bool report_on_event(void *userdata, const struct event *event) {
 
 static int report_render(const struct report *report, const struct report_target *targets, size_t n,
                          struct strbuf *text) {
+    const struct screen screen = cli_screen();
     bool watching = report->options->watch != USEC_INFINITY;
     size_t n_shown = 0;
     int r = 0;
 
     switch ((enum report_format)report->options->format) {
     case REPORT_TABLE:
-        if (watching && cli_colour()) {
+        if (watching && screen.colour) {
             strbuf_add(text, REPORT_CLEAR_SCREEN);
         } else if (report->n_rounds > 0) {
             strbuf_add_char(text, '\n');
         }
         for (size_t i = 0; r == 0 && i < n; i++) {
             strbuf_add(text, n_shown > 0 && !targets[i].error ? "\n" : "");
-            r = report_text(&targets[i], cli_colour(), text);
+            r = report_text(&targets[i], &screen, text);
             n_shown += !targets[i].error;
         }
         break;

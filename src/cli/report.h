@@ -29,7 +29,7 @@ struct report_target {
 // All functions: 0 or -ENOMEM.
 
 // For people. A server that failed leaves nothing here: that is told on stderr.
-int report_text(const struct report_target *target, bool colour, struct strbuf *sb) MUST_CHECK;
+int report_text(const struct report_target *target, const struct screen *screen, struct strbuf *sb) MUST_CHECK;
 
 // One object and a newline, ASCII only; in one line if `compact`:
 // {"targets": [{
@@ -94,7 +94,8 @@ void report_add_time(struct strbuf *sb, int64_t server_time, bool exact);
 
 // Titles of the cells that report_add_session() adds.
 #define REPORT_SESSION_COLUMNS                                                                                         \
-    {"pid", true}, {"app", false}, {"user@database", false}, {"client", false}, {"state", false}, {"age", true}, {     \
-        "application_name", false                                                                                      \
+    {"pid", true}, {"app", false, true}, {"user@database", false, true}, {"client", false}, {"state", false},          \
+        {"age", true}, {                                                                                               \
+        "application_name", false, true                                                                                \
     }
 void report_add_session(struct table *table, const struct session_row *row, const char *app, usec_t age);

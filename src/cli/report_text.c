@@ -152,15 +152,15 @@ int report_group(const struct summary *summary, enum report_key key, struct repo
 
 // ---- for people
 
-static void report_text_head(const struct report_target *target, bool colour, struct strbuf *sb) {
+static void report_text_head(const struct report_target *target, const struct screen *screen, struct strbuf *sb) {
     const struct summary *summary = target->summary;
     const struct server_facts *facts = &summary->facts;
     int64_t usage = slots_percent(summary->used, summary->usable);
-    bool alarming = colour && usage >= REPORT_ALARMING;
+    bool alarming = screen->colour && usage >= REPORT_ALARMING;
 
-    strbuf_add(sb, colour ? REPORT_BOLD : "");
+    strbuf_add(sb, screen->colour ? REPORT_BOLD : "");
     escape_text(sb, target->name);
-    strbuf_add(sb, colour ? REPORT_PLAIN ": PostgreSQL " : ": PostgreSQL ");
+    strbuf_add(sb, screen->colour ? REPORT_PLAIN ": PostgreSQL " : ": PostgreSQL ");
     report_add_version(sb, facts->version_num);
     strbuf_addf(sb, ", %s, ", facts->in_recovery ? "standby" : "primary");
     escape_text(sb, target->address);
@@ -189,7 +189,7 @@ static void report_add_value(struct strbuf *sb, enum metric metric, int64_t valu
 }
 
 // One line each: "CRITICAL slots: usage 93%". Of many groups the first few.
-static void report_text_alarms(const struct report_target *target, bool colour, struct strbuf *sb) {
+static void report_text_alarms(const struct report_target *target, const struct screen *screen, struct strbuf *sb) {
     const struct summary *summary = target->summary;
     size_t n = MIN(summary->n_alarms, (size_t)REPORT_MAX_LINES);
 
@@ -197,8 +197,8 @@ static void report_text_alarms(const struct report_target *target, bool colour, 
         const struct summary_alarm *alarm = &summary->alarms[i];
         bool critical = alarm->severity == SEVERITY_CRITICAL;
         enum metric metric;
-        strbuf_addf(sb, "%s%s%s ", colour && critical ? REPORT_RED : "", critical ? "CRITICAL" : "WARNING",
-                    colour && critical ? REPORT_PLAIN : "");
+        strbuf_addf(sb, "%s%s%s ", screen->colour && critical ? REPORT_RED : "", critical ? "CRITICAL" : "WARNING",
+                    screen->colour && critical ? REPORT_PLAIN : "");
         escape_text(sb, alarm->name);
         if (alarm->group) {
             strbuf_addf(sb, " (%s)", alarm->group); // printable already
@@ -228,9 +228,10 @@ static void report_add_held(struct table *table, const struct summary_rule *rule
     table_add(table, text.len > 0 ? strbuf_str(&text) : "-");
 }
 
-static int report_text_rules(const struct summary *summary, bool colour, struct strbuf *sb) {
-    static const struct table_column columns[] = {{"rule", false},          {"action", false},   {"covers", true},
-                                                  {"over its limit", true}, {"would act", true}, {"held back", false}};
+static int report_text_rules(const struct summary *summary, const struct screen *screen, struct strbuf *sb) {
+    static const struct table_column columns[] = {{"rule", false, true}, {"action", false},
+                                                  {"covers", true},      {"over its limit", true},
+                                                  {"would act", true},   {"held back", false, true}};
     CLEANUP(table_deinit) struct table table = {0};
 
     if (summary->n_rules == 0) {
@@ -247,7 +248,7 @@ static int report_text_rules(const struct summary *summary, bool colour, struct 
         report_add_held(&table, rule);
     }
     strbuf_add_char(sb, '\n');
-    return table_render(&table, colour, sb);
+    return table_render(&table, screen, sb);
 }
 
 static void report_text_name(struct table *table, const char *name, bool is_label) {
@@ -274,13 +275,14 @@ static void report_text_pool(struct table *table, int64_t pool, int64_t n) {
     }
 }
 
-static int report_text_group(const struct report_target *target, enum report_key key, bool colour, struct strbuf *sb) {
+static int report_text_group(const struct report_target *target, enum report_key key, const struct screen *screen,
+                             struct strbuf *sb) {
     static const struct table_column by_state[] = {
         {"state", false}, {"sessions", true}, {"% usable", true}, {"longest", true}};
     static const char *const titles[] = {"app", "user", "database", "state"};
-    const struct table_column by_name[] = {{titles[key], false},   {"sessions", true}, {"% usable", true},
-                                           {"active", true},       {"idle", true},     {"idle in tx", true},
-                                           {"longest idle", true}, {"pool", false}};
+    const struct table_column by_name[] = {{titles[key], false, true}, {"sessions", true}, {"% usable", true},
+                                           {"active", true},           {"idle", true},     {"idle in tx", true},
+                                           {"longest idle", true},     {"pool", false}};
     CLEANUP(freep) struct report_line *lines = NULL;
     CLEANUP(table_deinit) struct table table = {0};
     size_t n;
@@ -317,7 +319,7 @@ static int report_text_group(const struct report_target *target, enum report_key
         }
     }
     strbuf_add_char(sb, '\n');
-    r = table_render(&table, colour, sb);
+    r = table_render(&table, screen, sb);
     if (n_more > 0) {
         strbuf_addf(sb, "  and %zu more with %" PRId64 " sessions (--format json or csv lists them)\n",
                     n - REPORT_MAX_LINES, n_more);
@@ -346,7 +348,7 @@ void report_add_session(struct table *table, const struct session_row *row, cons
 
 // All but our own session, which is busy with this very question.
 static int report_text_sessions(const char *title, const struct summary_session *sessions, size_t n,
-                                const struct server_facts *facts, bool colour, struct strbuf *sb) {
+                                const struct server_facts *facts, const struct screen *screen, struct strbuf *sb) {
     static const struct table_column columns[] = {REPORT_SESSION_COLUMNS};
     CLEANUP(table_deinit) struct table table = {0};
 
@@ -359,32 +361,32 @@ static int report_text_sessions(const char *title, const struct summary_session 
     if (table.n_cells == 0) {
         return 0;
     }
-    strbuf_addf(sb, "\n%s%s%s\n", colour ? REPORT_BOLD : "", title, colour ? REPORT_PLAIN : "");
-    return table_render(&table, colour, sb);
+    strbuf_addf(sb, "\n%s%s%s\n", screen->colour ? REPORT_BOLD : "", title, screen->colour ? REPORT_PLAIN : "");
+    return table_render(&table, screen, sb);
 }
 
-int report_text(const struct report_target *target, bool colour, struct strbuf *sb) {
+int report_text(const struct report_target *target, const struct screen *screen, struct strbuf *sb) {
     const struct summary *summary = target->summary;
     int r = 0;
 
     if (target->error) {
         return 0;
     }
-    report_text_head(target, colour, sb);
-    report_text_alarms(target, colour, sb);
+    report_text_head(target, screen, sb);
+    report_text_alarms(target, screen, sb);
     for (unsigned key = 0; r == 0 && key < N_REPORT_KEYS; key++) {
-        r = report_text_group(target, (enum report_key)key, colour, sb);
+        r = report_text_group(target, (enum report_key)key, screen, sb);
     }
     if (r == 0) {
-        r = report_text_rules(summary, colour, sb);
+        r = report_text_rules(summary, screen, sb);
     }
     if (r == 0) {
         r = report_text_sessions("longest idle", summary->longest_idle, summary->n_longest_idle, &summary->facts,
-                                 colour, sb);
+                                 screen, sb);
     }
     if (r == 0) {
         r = report_text_sessions("longest transactions", summary->longest_transaction, summary->n_longest_transaction,
-                                 &summary->facts, colour, sb);
+                                 &summary->facts, screen, sb);
     }
     return r < 0 ? r : strbuf_error(sb);
 }

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "status.h"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include "commands.h"
 #include "control.h"
 
@@ -22,20 +19,15 @@ static const struct option_row status_options[] = {
      .help = "all of it, as pgvigil-metrics(7) describes it"},
 };
 
-// 0: not a terminal.
-static size_t status_width(void) {
-    struct winsize size;
-    return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
-}
-
 static int status_show(const struct strbuf *body) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    const struct screen screen = cli_screen();
     json_t *status = json_loadb(strbuf_str(body), body->len, 0, NULL);
     if (!status) {
         cli_error("the daemon's answer cannot be read");
         return EXIT_FAILED;
     }
-    int r = status_text(status, cli_colour(), status_width(), &text);
+    int r = status_text(status, &screen, &text);
     json_decref(status);
     return r < 0 ? cli_out_of_memory() : cli_write(&text);
 }

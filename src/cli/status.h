@@ -6,12 +6,13 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "table.h"
 #include "util/strbuf.h"
 
 #define STATUS_MAX_HOLDERS 8 // apps of one target
 #define STATUS_MAX_LINES 20  // rules, alarms of one target
 #define STATUS_MAX_EVENTS 10
 
-// Appends it; `width`: columns of the terminal, at which the lines of events are cut, 0: not cut. What is missing in
-// the document, or of another kind, is shown as if it were nothing. 0 or -ENOMEM.
-int status_text(json_t *status, bool colour, size_t width, struct strbuf *sb) MUST_CHECK;
+// Appends it; lines of events are cut to the screen's width. What is missing in the document, or of another kind, is
+// shown as if it were nothing. 0 or -ENOMEM.
+int status_text(json_t *status, const struct screen *screen, struct strbuf *sb) MUST_CHECK;

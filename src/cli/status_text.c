@@ -18,8 +18,7 @@
 
 struct painter {
     struct strbuf *sb;
-    bool colour;
-    size_t width;
+    const struct screen *screen;
 };
 
 // ---- the document
@@ -55,9 +54,9 @@ static void status_add_time(struct strbuf *sb, const char *time) {
 }
 
 static void status_paint(const struct painter *painter, const char *colour, const char *text) {
-    strbuf_add(painter->sb, painter->colour ? colour : "");
+    strbuf_add(painter->sb, painter->screen->colour ? colour : "");
     strbuf_add(painter->sb, text);
-    strbuf_add(painter->sb, painter->colour ? STATUS_PLAIN : "");
+    strbuf_add(painter->sb, painter->screen->colour ? STATUS_PLAIN : "");
 }
 
 static void status_add_count(struct strbuf *sb, int64_t n, const char *what, const char *after) {
@@ -154,7 +153,7 @@ static int status_add_targets(const struct painter *painter, json_t *targets) {
         table_add(&table, status_role(target));
     }
     strbuf_add_char(painter->sb, '\n');
-    return table_render(&table, painter->colour, painter->sb);
+    return table_render(&table, painter->screen, painter->sb);
 }
 
 // What is wrong with it, a line each.
@@ -220,8 +219,8 @@ static void status_add_pool(struct table *table, json_t *app) {
 }
 
 static int status_add_holders(const struct painter *painter, json_t *target) {
-    static const struct table_column columns[] = {{"app", false}, {"sessions", true},   {"active", true},
-                                                  {"idle", true}, {"idle in tx", true}, {"longest idle", true},
+    static const struct table_column columns[] = {{"app", false, true}, {"sessions", true},   {"active", true},
+                                                  {"idle", true},       {"idle in tx", true}, {"longest idle", true},
                                                   {"pool", true}};
     CLEANUP(table_deinit) struct table table = {0};
     json_t *apps = json_object_get(target, "apps");
@@ -248,7 +247,7 @@ static int status_add_holders(const struct painter *painter, json_t *target) {
         table_add_age(&table, json_read_seconds(app, "longest_idle_seconds", USEC_INFINITY));
         status_add_pool(&table, app);
     }
-    int r = table_render(&table, painter->colour, painter->sb);
+    int r = table_render(&table, painter->screen, painter->sb);
     if (n > STATUS_MAX_HOLDERS) {
         strbuf_addf(painter->sb, "  and %" PRId64 " sessions of %zu more: pgvigil report\n", n_more,
                     n - STATUS_MAX_HOLDERS);
@@ -273,9 +272,9 @@ static void status_cell_counts(struct table *table, json_t *counts) {
 }
 
 static int status_add_rules(const struct painter *painter, json_t *target) {
-    static const struct table_column columns[] = {{"rule", false},      {"does", false},
-                                                  {"covers", true},     {"over limit", true},
-                                                  {"held back", false}, {"outcomes since start", false}};
+    static const struct table_column columns[] = {{"rule", false, true},      {"does", false},
+                                                  {"covers", true},           {"over limit", true},
+                                                  {"held back", false, true}, {"outcomes since start", false, true}};
     CLEANUP(table_deinit) struct table table = {0};
     json_t *rules = json_object_get(target, "rules");
     size_t n = json_array_size(rules);
@@ -300,7 +299,7 @@ static int status_add_rules(const struct painter *painter, json_t *target) {
         status_cell_counts(&table, json_object_get(json_object_get(rule, "totals"), "outcomes"));
     }
     strbuf_add_char(painter->sb, '\n');
-    int r = table_render(&table, painter->colour, painter->sb);
+    int r = table_render(&table, painter->screen, painter->sb);
     if (n > STATUS_MAX_LINES) {
         strbuf_addf(painter->sb, "  and %zu more rules: --json shows them\n", n - STATUS_MAX_LINES);
     }
@@ -333,15 +332,8 @@ static void status_add_event(const struct painter *painter, json_t *event) {
     status_add_time(&line, ts);
     strbuf_add_char(&line, ' ');
     escape_printable(&line, message, strlen(message)); // escaped when it was rendered
-    const char *text = strbuf_str(&line);
-    size_t len = line.len;
-    while (painter->width > 4 && text_width(text, len) > painter->width) {
-        // Cut between characters.
-        do {
-            len--;
-        } while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80);
-    }
-    strbuf_add_bytes(painter->sb, text, len);
+    text_add_cut(painter->sb, strbuf_str(&line), line.len,
+                 painter->screen->width > 0 ? painter->screen->width : SIZE_MAX);
     strbuf_add_char(painter->sb, '\n');
     painter->sb->failed |= strbuf_error(&line) < 0;
 }
@@ -357,8 +349,8 @@ static void status_add_events(const struct painter *painter, json_t *status) {
     }
 }
 
-int status_text(json_t *status, bool colour, size_t width, struct strbuf *sb) {
-    const struct painter painter = {.sb = sb, .colour = colour, .width = width};
+int status_text(json_t *status, const struct screen *screen, struct strbuf *sb) {
+    const struct painter painter = {.sb = sb, .screen = screen};
     json_t *targets = json_object_get(status, "targets");
     status_add_head(&painter, status);
     status_add_pauses(&painter, status);

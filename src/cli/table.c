@@ -3,18 +3,22 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <string.h>
+#include <wchar.h>
 
 #include "util/cleanup.h"
 #include "util/escape.h"
 
 #define TABLE_ELLIPSIS "..."
+#define TABLE_MIN_CUT 8 // columns that are left of a cell, however narrow the screen
+#define TABLE_GAP "  "
 #define TABLE_BOLD "\033[1m"
 #define TABLE_PLAIN "\033[0m"
 
-// The ranges that matter for names, after Unicode's EastAsianWidth.txt (W, F) and its combining blocks. wcwidth() would
-// need the locale, and a daemon's shell often has none. Sorted.
+// For where there is no C.UTF-8 locale, and for what it does not know yet: the ranges that matter for names, after
+// Unicode's EastAsianWidth.txt (W, F) and its combining blocks. Sorted.
 static const struct {
     unsigned first, last;
     unsigned width;
@@ -25,7 +29,37 @@ static const struct {
     {0xffe0, 0xffe6, 2}, {0x1f300, 0x1f64f, 2}, {0x1f680, 0x1f6ff, 2}, {0x1f900, 0x1faff, 2}, {0x20000, 0x3fffd, 2},
 };
 
+// The user's own locale is of no use: over ssh, in sudo and in containers it is often "C", of a terminal that shows
+// UTF-8.
+static bool text_ask_locale(unsigned code, size_t *ret) {
+    static locale_t utf8;
+    static bool was_tried;
+
+    if (!was_tried) {
+        was_tried = true;
+        utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    }
+    if (!utf8) {
+        return false;
+    }
+    locale_t before = uselocale(utf8);
+    int width = wcwidth((wchar_t)code);
+    (void)uselocale(before);
+    if (width >= 0) {
+        *ret = (size_t)width;
+    }
+    return width >= 0;
+}
+
 static size_t text_width_of(unsigned code) {
+    size_t width;
+
+    if (code < 0x80) {
+        return 1;
+    }
+    if (text_ask_locale(code, &width)) {
+        return width;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(table_widths) && table_widths[i].first <= code; i++) {
         if (code <= table_widths[i].last) {
             return table_widths[i].width;
@@ -56,6 +90,19 @@ size_t text_width(const char *s, size_t len) {
     size_t width;
     (void)text_fit(s, len, SIZE_MAX, &width);
     return width;
+}
+
+void text_add_cut(struct strbuf *sb, const char *s, size_t len, size_t max) {
+    size_t width;
+    size_t fits = text_fit(s, len, max, &width);
+
+    if (fits == len) {
+        strbuf_add_bytes(sb, s, len);
+        return;
+    }
+    fits = text_fit(s, len, max - MIN(max, strlen(TABLE_ELLIPSIS)), &width);
+    strbuf_add_bytes(sb, s, fits);
+    strbuf_add(sb, TABLE_ELLIPSIS);
 }
 
 void text_add_age(struct strbuf *sb, usec_t age) {
@@ -92,17 +139,7 @@ void table_deinit(struct table *table) {
 }
 
 void table_add(struct table *table, const char *text) {
-    size_t len = strlen(text);
-    size_t width;
-    size_t fits = text_fit(text, len, TABLE_MAX_WIDTH, &width);
-
-    if (fits < len) {
-        fits = text_fit(text, len, TABLE_MAX_WIDTH - strlen(TABLE_ELLIPSIS), &width);
-        strbuf_add_bytes(&table->text, text, fits);
-        strbuf_add(&table->text, TABLE_ELLIPSIS);
-    } else {
-        strbuf_add_bytes(&table->text, text, len);
-    }
+    text_add_cut(&table->text, text, strlen(text), TABLE_MAX_WIDTH);
     strbuf_add_char(&table->text, '\0');
     table->n_cells++;
 }
@@ -140,19 +177,43 @@ void table_add_age(struct table *table, usec_t age) {
 
 static void table_render_cell(struct strbuf *sb, const struct table *table, size_t column, const char *cell,
                               const size_t *widths) {
-    size_t width = text_width(cell, strlen(cell));
-    int pad = (int)(widths[column] - width);
+    size_t start = sb->len + strlen(TABLE_GAP), width = text_width(cell, strlen(cell));
     bool last = column + 1 == table->n_columns;
 
-    strbuf_add(sb, "  ");
+    strbuf_add(sb, TABLE_GAP);
     if (table->columns[column].right) {
-        strbuf_addf(sb, "%*s%s", pad, "", cell);
-    } else {
-        strbuf_addf(sb, "%s%*s", cell, last ? 0 : pad, "");
+        strbuf_addf(sb, "%*s%s", (int)(widths[column] - width), "", cell);
+        return;
+    }
+    text_add_cut(sb, cell, strlen(cell), widths[column]);
+    if (!last && strbuf_error(sb) == 0) {
+        width = text_width(strbuf_str(sb) + start, sb->len - start);
+        strbuf_addf(sb, "%*s", (int)(widths[column] - MIN(width, widths[column])), "");
     }
 }
 
-int table_render(const struct table *table, bool colour, struct strbuf *sb) {
+// Takes from the widest free text first, so that short names stay whole beside a long one.
+static void table_shrink(const struct table *table, size_t max, size_t *widths) {
+    size_t total = 0;
+
+    for (size_t i = 0; i < table->n_columns; i++) {
+        total += widths[i] + strlen(TABLE_GAP);
+    }
+    for (; total > max; total--) {
+        size_t *widest = NULL;
+        for (size_t i = 0; i < table->n_columns; i++) {
+            if (table->columns[i].cuts && widths[i] > TABLE_MIN_CUT && (!widest || widths[i] > *widest)) {
+                widest = &widths[i];
+            }
+        }
+        if (!widest) {
+            return;
+        }
+        (*widest)--;
+    }
+}
+
+int table_render(const struct table *table, const struct screen *screen, struct strbuf *sb) {
     size_t widths[TABLE_MAX_COLUMNS];
     const char *cell = strbuf_str(&table->text);
 
@@ -168,11 +229,14 @@ int table_render(const struct table *table, bool colour, struct strbuf *sb) {
         *width = MAX(*width, text_width(cell, strlen(cell)));
     }
 
-    strbuf_add(sb, colour ? TABLE_BOLD : "");
+    if (screen->width > 0) {
+        table_shrink(table, screen->width, widths);
+    }
+    strbuf_add(sb, screen->colour ? TABLE_BOLD : "");
     for (size_t i = 0; i < table->n_columns; i++) {
         table_render_cell(sb, table, i, table->columns[i].title, widths);
     }
-    strbuf_add(sb, colour ? TABLE_PLAIN "\n" : "\n");
+    strbuf_add(sb, screen->colour ? TABLE_PLAIN "\n" : "\n");
     cell = strbuf_str(&table->text);
     for (size_t i = 0; i < table->n_cells; i++, cell += strlen(cell) + 1) {
         table_render_cell(sb, table, i % table->n_columns, cell, widths);

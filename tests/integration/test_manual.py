@@ -78,7 +78,8 @@ def test_variables():
     read = set()
     for path in glob.glob(os.path.join(process.ROOT, "src", "**", "*.c"), recursive=True):
         with open(path, encoding="utf-8") as file:
-            read |= set(re.findall(r'"(PGVIGIL_[A-Z_]+|NO_COLOR|TERM|JOURNAL_STREAM|NOTIFY_SOCKET|STATE_DIRECTORY)"', file.read()))
+            names = "PGVIGIL_[A-Z_]+|NO_COLOR|TERM|COLUMNS|JOURNAL_STREAM|NOTIFY_SOCKET|STATE_DIRECTORY"
+            read |= set(re.findall(f'"({names})"', file.read()))
     section = TEXT.partition("\n# ENVIRONMENT\n")[2].partition("\n# ")[0]
     told = set(re.findall(r"\*([A-Z_]+)\*", section))
     assert {name for name in told if not name.startswith("PG") or name.startswith("PGVIGIL")} == read - {

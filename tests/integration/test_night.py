@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: PostgreSQL
 """What goes wrong at three in the morning: each command says what happened, and what to do."""
 
+import contextlib
+import fcntl
 import os
+import pty
 import signal
+import struct
 import subprocess
+import termios
 import time
+import unicodedata
 
 from pgvtest import process
+from pgvtest.clients import Session
 from pgvtest.daemon import command, config, wrapper, write_config
 from pgvtest.served import Served
 
@@ -100,3 +107,66 @@ def test_a_spoilt_file_and_the_default_socket(tmp_path):
     for none in (tmp_path, tmp_path / "none.yaml"):
         done = command("status", "-c", none)
         assert done.returncode == 78 and f"{none}: cannot be read: " in done.stderr and "--socket" in done.stderr, done
+
+
+LONG = "x" * 63
+# Of roles: of an application_name the server keeps ASCII alone.
+STRANGE = (LONG, "日本" * 10, "ก\u0e34\u0e48" * 7, "a\u0301" * 20, "\U0001f642" * 15, "\x1b[31m" * 12, "日本", "short")
+
+
+def columns_of(line):
+    """How many columns a terminal needs for it, by Python's own data."""
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in line)
+    return len(line) + wide - sum(unicodedata.category(one) in ("Mn", "Me") for one in line)
+
+
+def on_a_terminal(columns, *arguments, **more):
+    """What is written to a terminal of that width."""
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    environment.update(more, NO_COLOR="1")
+    argv = [*wrapper(), process.binary(), *arguments]
+    running = process.spawn(argv, stdout=child, stderr=subprocess.PIPE, env=environment)
+    os.close(child)
+    text = b""
+    with contextlib.suppress(OSError):  # EIO: its end
+        while piece := os.read(parent, 65536):
+            text += piece
+    os.close(parent)
+    assert running.wait(timeout=30) == 0, running.stderr.read()
+    running.stderr.close()
+    return text.decode().replace("\r\n", "\n")
+
+
+def sessions_of(text):
+    """The lines of the table of idle sessions, its titles first."""
+    lines = text.split("\nlongest idle\n")[1].split("\n\n")[0].rstrip("\n").split("\n")
+    lines = [line for line in lines if "harness" not in line]
+    assert len(lines) == 1 + len(STRANGE), text
+    return lines
+
+
+def test_names_of_strangers_on_a_narrow_terminal(server, tmp_path):
+    for name in STRANGE:
+        server.sql(f'CREATE ROLE "{name}" LOGIN')
+        Session(server, name, query="SELECT 1", application_name=LONG)
+    path = write_config(tmp_path, config(server))
+    wide = sessions_of(on_a_terminal(300, "report", "-c", path))
+    assert max(map(columns_of, wide)) > 120
+    # The state begins where its title does, whatever stands before.
+    for line in wide[1:]:
+        assert columns_of(line[: line.index(" idle ")]) == wide[0].index("state") - 1, line
+    for width in (120, 90):
+        lines = sessions_of(on_a_terminal(width, "report", "-c", path))
+        assert max(map(columns_of, lines)) <= width and "..." in lines[1], lines
+        assert all(" idle " in line for line in lines[1:])
+    # COLUMNS wins over the terminal, and over none; nobody else cuts.
+    assert max(map(columns_of, sessions_of(on_a_terminal(300, "report", "-c", path, COLUMNS="90")))) <= 90
+    piped = command("report", "-c", path, env={**os.environ, "COLUMNS": "90"}).stdout
+    assert max(map(columns_of, sessions_of(piped))) <= 90
+    for columns in ("", "0", "x", "-5", "99999999999999999999"):
+        assert sessions_of(command("report", "-c", path, env={**os.environ, "COLUMNS": columns}).stdout)[0] == wide[0]
+    for form in ("json", "csv"):
+        whole = command("report", "-c", path, "--format", form, env={**os.environ, "COLUMNS": "20"})
+        assert LONG in whole.stdout, whole

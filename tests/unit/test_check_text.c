@@ -75,7 +75,7 @@ static void sorts_and_folds(void) {
     add(&findings, "b", "unanswered", NULL, NULL, NULL);
     add(&findings, "b", "server_timeout", "timeouts", "idle", "after");
     check_findings_finish(&findings, 2);
-    CHECK_EQ(check_text(&findings, NULL, 0, config->policy, false, &sb), 0);
+    CHECK_EQ(check_text(&findings, NULL, 0, config->policy, &(struct screen){0}, &sb), 0);
     CHECK_STR(strbuf_str(&sb), "f:4:15: note: targets.b: odd \\x1b[1m\n"
                                "f:7:5: note: apps.web.match: odd \\x1b[1m\n"
                                "    mend: mend it\n"
@@ -133,7 +133,7 @@ static int render_once(void *userdata) {
     add(&findings, "a", "server_timeout", "timeouts", "idle", "after");
     add(&findings, "a", "covers_nobody", "apps", "web", "match");
     check_findings_finish(&findings, 1);
-    int r = check_text(&findings, &target, 1, config->policy, true, &sb);
+    int r = check_text(&findings, &target, 1, config->policy, &(struct screen){.colour = true}, &sb);
     r = r < 0 ? r : check_json(&findings, &target, 1, config->policy, &sb);
     return findings.failed ? -ENOMEM : r;
 }

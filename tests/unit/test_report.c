@@ -36,6 +36,7 @@ static const struct event findings[] = {
     {.level = EVENT_NOTICE, .reason = "in_recovery", .detail = "a standby"},
 };
 
+static const struct screen plain = {0}, colours = {.colour = true};
 static struct policy *policy;
 static struct summary summary;
 static struct report_target target;
@@ -90,7 +91,7 @@ static void text_is_exact(void) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
 
     set_up();
-    CHECK_EQ(report_text(&target, false, &text), 0);
+    CHECK_EQ(report_text(&target, &plain, &text), 0);
     CHECK_STR(strbuf_str(&text),
               "db: PostgreSQL 15.18, primary, 127.0.0.1:5432, 2022-03-07T20:26:40Z\n"
               "57 of 57 usable slots in use (100%); max_connections 60, reserved 3; connections / max_connections"
@@ -126,11 +127,11 @@ static void text_has_colour(void) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
 
     set_up();
-    CHECK_EQ(report_text(&target, true, &text), 0);
+    CHECK_EQ(report_text(&target, &colours, &text), 0);
     CHECK_CONTAINS(strbuf_str(&text), "\033[31m57 of 57 usable slots in use (100%)\033[0m;");
     strbuf_clear(&text);
     summary.used = 50; // 88 %
-    CHECK_EQ(report_text(&target, true, &text), 0);
+    CHECK_EQ(report_text(&target, &colours, &text), 0);
     CHECK_LACKS(strbuf_str(&text), "\033[31m");
     tear_down();
 }
@@ -140,7 +141,7 @@ static void text_tells_alarms_and_rules(void) {
 
     set_up();
     add_rules();
-    CHECK_EQ(report_text(&target, false, &text), 0);
+    CHECK_EQ(report_text(&target, &plain, &text), 0);
     CHECK_CONTAINS(strbuf_str(&text), "57/60 (95%)\n"
                                       "CRITICAL slots: usage 100%\n"
                                       "CRITICAL full\n"
@@ -193,7 +194,7 @@ static void text_is_cut(void) {
     }
     summary.groups = many;
     summary.n_groups = ARRAY_SIZE(many);
-    CHECK_EQ(report_text(&target, false, &text), 0);
+    CHECK_EQ(report_text(&target, &plain, &text), 0);
     CHECK_CONTAINS(strbuf_str(&text), "\"name-19\"");
     CHECK_LACKS(strbuf_str(&text), "\"name-20\"");
     CHECK_CONTAINS(strbuf_str(&text), "  and 10 more with 20 sessions (");
@@ -259,7 +260,7 @@ static int render_all(void *userdata) {
     int r;
 
     (void)userdata;
-    r = report_text(&target, false, &text);
+    r = report_text(&target, &plain, &text);
     r = r < 0 ? r : report_json(&target, 1, false, &text);
     return r < 0 ? r : report_csv(&target, &text);
 }

@@ -34,7 +34,7 @@ static char *render(const char *text, bool colour, size_t width) {
     }
     json_t *status = json_loads(strbuf_str(&json), 0, NULL);
     CHECK_NOT_NULL(status);
-    CHECK_EQ(status_text(status, colour, width, &sb), 0);
+    CHECK_EQ(status_text(status, &(struct screen){colour, width}, &sb), 0);
     json_decref(status);
     return strbuf_take(&sb);
 }
@@ -68,7 +68,7 @@ static void shows_it(void) {
 
 static void fits_a_terminal(void) {
     CLEANUP(freep) char *text = render(document, false, 40);
-    CHECK_CONTAINS(text, "\n  2026-01-02 04:00:02 db: a\\n\\x1bmessage\n");
+    CHECK_CONTAINS(text, "\n  2026-01-02 04:00:02 db: a\\n\\x1bmess...\n");
 }
 
 static void paints(void) {
