@@ -17,6 +17,7 @@
 #include "timeout.h"
 #include "util/strbuf.h"
 
+#define ENGINE_BLANK_REPEAT USEC_PER_HOUR        // that sessions hide their state is told so often
 #define ENGINE_COVERS_NOBODY_AFTER USEC_PER_HOUR // a rule that never covered a session in this time says so
 
 // What is remembered of one rule for as long as it stays as it is.
@@ -59,6 +60,8 @@ struct engine {
     // What that scan was asked for, under the policy in force now.
     uint32_t known_queries; // bits of its queries; of the others it is not known whom they match
     bool knows_blockers;
+    usec_t blank_said_at; // 0: not yet
+    uint64_t blank_told;  // the step that said so last; 0: none
     struct breakers breakers;
     struct budget budget;
     struct budget budget_shadow;

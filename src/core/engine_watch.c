@@ -182,6 +182,37 @@ static int engine_watch_covered(struct engine *engine, usec_t now) {
     return r;
 }
 
+// --- Whom no rule can judge -----------------------------------------------------------------------------------------
+
+// With track_activities off a server, or a role, has sessions that look as if nothing were wrong with them.
+static int engine_watch_blank(struct engine *engine, usec_t now) {
+    CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
+    struct event event = event_make(EVENT_SELF_CHECK, EVENT_WARNING, engine->target);
+    int64_t n = 0;
+
+    for (const struct session *s = engine->snapshot.sessions; s; s = s->hh.next) {
+        n += s->state == SESSION_STATE_DISABLED && !s->origin->own;
+    }
+    if (n == 0 || (engine->blank_said_at != 0 && now < usec_add(engine->blank_said_at, ENGINE_BLANK_REPEAT))) {
+        return 0;
+    }
+    strbuf_addf(&detail,
+                "%" PRId64 " of %zu sessions show neither state nor times (track_activities = off): no rule can judge "
+                "them",
+                n, snapshot_n_sessions(&engine->snapshot));
+    event.reason = "activities_off";
+    event.count = n;
+    event.detail = engine_keep(engine, &detail);
+    event.hint = "ALTER SYSTEM SET track_activities = on; SELECT pg_reload_conf(); where a role has a setting of its "
+                 "own, ALTER ROLE ... RESET track_activities";
+    if (!event.detail) {
+        return -ENOMEM;
+    }
+    engine->blank_said_at = now;
+    engine->blank_told = engine->step;
+    return engine_say(engine, event);
+}
+
 // --- Whether it helps -----------------------------------------------------------------------------------------------
 
 static int engine_say_breaker(struct engine *engine, struct breaker *breaker) {
@@ -250,12 +281,18 @@ int engine_watch(struct engine *engine, const struct scan *scan, bool restarted,
         r = engine_watch_covered(engine, now);
     }
     if (r == 0 && full) {
+        r = engine_watch_blank(engine, now);
+    }
+    if (r == 0 && full) {
         r = engine_watch_breakers(engine, now);
     }
     return r;
 }
 
 void engine_abort_watch(struct engine *engine) {
+    if (engine->blank_told == engine->step) {
+        engine->blank_said_at = engine->blank_told = 0;
+    }
     for (size_t i = 0; i < engine->breakers.n_items; i++) {
         struct breaker *breaker = engine->breakers.items[i];
         if (breaker->told_in == engine->step) {

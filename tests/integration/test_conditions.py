@@ -81,6 +81,21 @@ def test_blind(server):
         assert reasons(daemon, "blind") == ["raised", "cleared", "raised"]
 
 
+def test_sessions_that_no_rule_can_judge(fresh_server):
+    """A reload of the server takes the states away; each session goes with its next command."""
+    server = fresh_server
+    with Daemon(config(server, {"idle": rule("1s", match={"user": "worker"})})) as daemon:
+        daemon.wait_up()
+        server.sql("ALTER SYSTEM SET track_activities = off")
+        server.sql("SELECT pg_reload_conf()")
+        time.sleep(0.5)
+        (hidden,) = idle(server, 1, "worker")
+        told = daemon.wait("self_check", reason="activities_off")
+        assert told["level"] == "warning" and told["count"] >= 1 and "track_activities = on" in told["hint"]
+        time.sleep(2)
+        assert hidden.alive() and len(daemon.find("self_check", reason="activities_off")) == 1
+
+
 @pytest.mark.parametrize("enforce", [True, False])
 def test_powerless(server, enforce):
     server.sql("DROP ROLE IF EXISTS weak; CREATE ROLE weak LOGIN; GRANT pg_monitor TO weak")
