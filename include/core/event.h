@@ -54,6 +54,14 @@ bool event_level_from_string(const char *s, enum event_level *ret);
 #define EVENT_REASON_NOT_LISTENING "not_listening" // EVENT_CONFIG_LOADED: an address is not to be had; detail says all
 #define EVENT_REASON_PRESSURE "pressure"           // a decision of a `when: usage` rule: the message tells the usage
 
+// The process that asked for it over the control socket. EVENT_NUMBER_NONE: nobody did; `pid` also: it is of another
+// pid namespace.
+struct event_asker {
+    int64_t uid;
+    int64_t pid;
+};
+#define EVENT_NOBODY ((struct event_asker){EVENT_NUMBER_NONE, EVENT_NUMBER_NONE})
+
 struct event {
     enum event_kind kind;
     enum event_level level;
@@ -90,6 +98,7 @@ struct event {
     const char *blocked; // their pids, "4711, 4712 and 3 more"; NULL: none
     const char *output;  // EVENT_NOTIFICATION_FAILED: the webhook; NULL: none
     int64_t count;       // how many (repeats, drops, sessions held back); EVENT_NUMBER_NONE: none
+    struct event_asker asker;
 };
 
 // An event with nothing set but these.
@@ -101,7 +110,7 @@ void event_render(const struct event *event, struct strbuf *sb);
 // The event as named fields, one table for the journal (upper case, PGVIGIL_ in front) and JSON (as they are):
 // event, target, rule, action, outcome, reason, pid, backend_start, app, user, database, application_name, client,
 // state, age_usec, limit_usec, took_usec, used, usable, count, alarm, severity, group, metric, value, threshold,
-// holders, held, allowed, n_blocked, blocked, output, sqlstate, observe, detail, hint, query.
+// holders, held, allowed, n_blocked, blocked, output, sqlstate, observe, asker_uid, asker_pid, detail, hint, query.
 enum event_field {
     EVENT_FIELD_EVENT,
     EVENT_FIELD_TARGET,
@@ -137,6 +146,8 @@ enum event_field {
     EVENT_FIELD_OUTPUT,
     EVENT_FIELD_SQLSTATE,
     EVENT_FIELD_OBSERVE,
+    EVENT_FIELD_ASKER_UID,
+    EVENT_FIELD_ASKER_PID,
     EVENT_FIELD_DETAIL,
     EVENT_FIELD_HINT,
     EVENT_FIELD_QUERY,

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "daemon/loop.h"
@@ -38,6 +39,8 @@ struct http_request {
     const char *body;   // NUL-terminated
     size_t body_len;
     bool is_local;    // over a Unix socket
+    int64_t peer_uid; // ... whose; -1: not known
+    int64_t peer_pid; // ... of which process; -1: not known
     bool may_command; // ... by root, our own user, or a member of the socket's group
 };
 

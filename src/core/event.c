@@ -96,6 +96,7 @@ struct event event_make(enum event_kind kind, enum event_level level, const char
         .allowed = EVENT_NUMBER_NONE,
         .n_blocked = EVENT_NUMBER_NONE,
         .count = EVENT_NUMBER_NONE,
+        .asker = EVENT_NOBODY,
     };
 }
 
@@ -493,6 +494,16 @@ static void event_render_alarm(const struct event *event, struct strbuf *sb) {
     event_add_hint(event, sb);
 }
 
+static void event_add_asker(const struct event *event, struct strbuf *sb) {
+    if (event->asker.uid != EVENT_NUMBER_NONE) {
+        strbuf_addf(sb, " (asked by uid %" PRId64, event->asker.uid);
+        if (event->asker.pid != EVENT_NUMBER_NONE) {
+            strbuf_addf(sb, ", pid %" PRId64, event->asker.pid);
+        }
+        strbuf_add_char(sb, ')');
+    }
+}
+
 void event_render(const struct event *event, struct strbuf *sb) {
     event_add(sb, "", event->target, ": ");
     switch (event->kind) {
@@ -556,4 +567,5 @@ void event_render(const struct event *event, struct strbuf *sb) {
     case N_EVENT_KINDS_:
         break;
     }
+    event_add_asker(event, sb);
 }

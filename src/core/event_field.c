@@ -41,6 +41,8 @@ static const char *const event_field_names[] = {
     [EVENT_FIELD_OUTPUT] = "output",
     [EVENT_FIELD_SQLSTATE] = "sqlstate",
     [EVENT_FIELD_OBSERVE] = "observe",
+    [EVENT_FIELD_ASKER_UID] = "asker_uid",
+    [EVENT_FIELD_ASKER_PID] = "asker_pid",
     [EVENT_FIELD_DETAIL] = "detail",
     [EVENT_FIELD_HINT] = "hint",
     [EVENT_FIELD_QUERY] = "query",
@@ -198,6 +200,12 @@ void event_get(const struct event *event, enum event_field field, struct event_v
             ret->kind = EVENT_VALUE_BOOL;
             ret->number = event->observe;
         }
+        break;
+    case EVENT_FIELD_ASKER_UID:
+        event_value_number(ret, event->asker.uid);
+        break;
+    case EVENT_FIELD_ASKER_PID:
+        event_value_number(ret, event->asker.pid);
         break;
     case EVENT_FIELD_DETAIL:
         event_value_string(ret, event->detail);

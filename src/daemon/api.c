@@ -172,6 +172,13 @@ static void api_get_status(const struct api_call *call) {
     }
 }
 
+struct event_asker api_asker(const struct http_request *request) {
+    return (struct event_asker){
+        .uid = request->peer_uid < 0 ? EVENT_NUMBER_NONE : request->peer_uid,
+        .pid = request->peer_pid < 0 ? EVENT_NUMBER_NONE : request->peer_pid,
+    };
+}
+
 // ---- which
 
 static const struct api_route {

@@ -135,7 +135,7 @@ void api_post_pause(const struct api_call *call) {
     if (api_read_name(call, &scope, &name) < 0 || api_read_duration(call, &duration) < 0) {
         return;
     }
-    int r = pauses_add(pauses, scope, name, duration, call->now, &warning);
+    int r = pauses_add(pauses, scope, name, duration, api_asker(call->request), call->now, &warning);
     if (r < 0) {
         api_say_error(call, 503, r == -ENOSPC ? "too many pauses: resume some of them first" : "out of memory");
         return;
@@ -159,7 +159,7 @@ static void api_resume_all(const struct api_call *call) {
         CLEANUP(freep) char *name = strdup(pause->name);
         strbuf_add(&message, i > 0 ? ", " : "resumed: ");
         pause_describe(pause, &message);
-        if (!name || !pauses_remove(pauses, pause->scope, name, call->now)) {
+        if (!name || !pauses_remove(pauses, pause->scope, name, api_asker(call->request), call->now)) {
             api_say_error(call, 503, "out of memory");
             return;
         }
@@ -191,13 +191,13 @@ void api_post_resume(const struct api_call *call) {
     }
     strbuf_add(&message, "resumed: ");
     pause_describe(pause, &message);
-    (void)pauses_remove(pauses, scope, name, call->now);
+    (void)pauses_remove(pauses, scope, name, api_asker(call->request), call->now);
     strbuf_add(&warning, all ? "everything is still paused (resume without a name ends that)" : "");
     api_answer_done(call, &message, &warning);
 }
 
 void api_post_reload(const struct api_call *call) {
     CLEANUP(strbuf_deinit) struct strbuf verdict = STRBUF_EMPTY;
-    bool ok = app_reload(call->app, call->now, &verdict);
+    bool ok = app_reload(call->app, api_asker(call->request), call->now, &verdict);
     api_answer_json(call, ok ? 200 : 422, json_pack("{s:b, s:s}", "ok", ok, "verdict", strbuf_str(&verdict)));
 }

@@ -16,6 +16,8 @@ struct api_call {
     usec_t now;
 };
 
+struct event_asker api_asker(const struct http_request *request);
+
 // api_control.c. Answers are objects: {"message", "warning"} of what was done, {"error"} of what was not; of a reload
 // {"ok", "verdict"}, its lines. The warning is there when there is one.
 void api_post_pause(const struct api_call *call);  // ?name=&for=

@@ -237,10 +237,11 @@ static void api_reap_begin_target(struct api_reap *reap, struct target *target, 
 }
 
 // 0 or -ENOMEM: api_reap_clear() undoes it.
-static int api_reap_begin(struct api_reap *reap, struct policy *policy, const char *only, usec_t now) {
+static int api_reap_begin(struct api_reap *reap, struct policy *policy, const char *only, struct event_asker asker,
+                          usec_t now) {
     struct app_state *app = reap->app;
     const struct visit_options options = {
-        .policy = policy, .on_event = api_reap_on_event, .on_end = api_reap_on_end, .userdata = reap};
+        .policy = policy, .asker = asker, .on_event = api_reap_on_event, .on_end = api_reap_on_end, .userdata = reap};
     reap->targets = calloc(app->n_targets + 1, sizeof(*reap->targets));
     if (!reap->targets) {
         return -ENOMEM;
@@ -305,7 +306,7 @@ void api_post_reap(const struct api_call *call) {
     } else if (request->target && !app_has_target(call->app, request->target)) {
         api_say_error(call, 404, "the daemon does not watch that target");
     } else if (api_reap_make(call, request, &policy) == 0) {
-        if (api_reap_begin(reap, policy, request->target, call->now) < 0) {
+        if (api_reap_begin(reap, policy, request->target, api_asker(call->request), call->now) < 0) {
             api_reap_clear(reap);
             api_say_error(call, 503, "out of memory");
         } else {

@@ -66,6 +66,7 @@ static void app_expect_second_signal(struct app_state *app) {
 void app_say(struct app_state *app, enum event_kind kind, enum event_level level, struct strbuf *detail) {
     struct event event = event_make(kind, level, NULL);
     event.detail = strbuf_str(detail);
+    event.asker = app->asker;
     (void)sinks_emit(app->context.sinks, &event);
 }
 
@@ -142,7 +143,7 @@ struct target **app_free_targets(struct target **targets, size_t n) {
 }
 
 static void app_on_hup(void *userdata, usec_t now) {
-    (void)app_reload(userdata, now, NULL);
+    (void)app_reload(userdata, EVENT_NOBODY, now, NULL);
 }
 
 // ---- order of life
@@ -288,7 +289,8 @@ static int app_watch(struct app_state *app) {
 }
 
 int app_run(struct settings *settings, struct diag_list *diags, const struct app_options *options) {
-    CLEANUP(app_close) struct app_state app = {.settings = settings, .diags = *diags, .source = options->source};
+    CLEANUP(app_close)
+    struct app_state app = {.settings = settings, .diags = *diags, .source = options->source, .asker = EVENT_NOBODY};
     const char *why = NULL;
     *diags = (struct diag_list){0};
     (void)mallopt(M_MMAP_THRESHOLD, APP_MALLOC_KEEPS);

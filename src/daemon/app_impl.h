@@ -35,8 +35,9 @@ struct app_state {
     struct loop_signal *on_term;
     struct loop_signal *on_int;
     struct loop_signal *on_hup;
-    struct strbuf why;      // the last thing that could not be had
-    const char *stopped_by; // NULL: not asked to stop
+    struct event_asker asker; // of the reload that is under way
+    struct strbuf why;        // the last thing that could not be had
+    const char *stopped_by;   // NULL: not asked to stop
 };
 
 // ---- app.c
@@ -51,7 +52,7 @@ struct target **app_free_targets(struct target **targets, size_t n); // returns 
 
 // Reads the file again. False: nothing has changed. `verdict`: lines for whoever asked, mistakes with their positions;
 // NULL: nobody asked.
-bool app_reload(struct app_state *app, usec_t now, struct strbuf *verdict);
+bool app_reload(struct app_state *app, struct event_asker asker, usec_t now, struct strbuf *verdict);
 
 // ---- app_pause.c
 

@@ -250,7 +250,7 @@ static void app_add_taken(const struct app_state *app, struct strbuf *verdict) {
     app_add_verdict(verdict, strbuf_str(&text));
 }
 
-bool app_reload(struct app_state *app, usec_t now, struct strbuf *verdict) {
+static bool app_read_again(struct app_state *app, usec_t now, struct strbuf *verdict) {
     CLEANUP(diag_list_deinit) struct diag_list diags = {0};
     CLEANUP(settings_freep) struct settings *settings = NULL;
     CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
@@ -274,4 +274,11 @@ bool app_reload(struct app_state *app, usec_t now, struct strbuf *verdict) {
     service_reloaded(app->service, why != NULL, clock_monotonic());
     kept_drop(app->kept);
     return !why;
+}
+
+bool app_reload(struct app_state *app, struct event_asker asker, usec_t now, struct strbuf *verdict) {
+    app->asker = asker;
+    bool done = app_read_again(app, now, verdict);
+    app->asker = EVENT_NOBODY;
+    return done;
 }

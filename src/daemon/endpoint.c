@@ -240,11 +240,15 @@ static bool endpoint_peer_has_group(int fd, gid_t gid) {
     return false;
 }
 
-bool endpoint_peer_may_command(int fd, gid_t gid) {
+struct endpoint_peer endpoint_get_peer(int fd, gid_t gid) {
     struct ucred peer;
     socklen_t size = sizeof(peer);
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) {
-        return false;
+        return (struct endpoint_peer){.uid = -1, .pid = -1};
     }
-    return peer.uid == 0 || peer.uid == geteuid() || peer.gid == gid || endpoint_peer_has_group(fd, gid);
+    return (struct endpoint_peer){
+        .uid = peer.uid,
+        .pid = peer.pid > 0 ? peer.pid : -1,
+        .may_command = peer.uid == 0 || peer.uid == geteuid() || peer.gid == gid || endpoint_peer_has_group(fd, gid),
+    };
 }

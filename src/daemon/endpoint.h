@@ -31,5 +31,10 @@ int endpoint_socket_set_gid(struct endpoint_socket *at, gid_t gid, struct strbuf
 // Removes the socket if it is still the one that was made, and forgets it.
 void endpoint_socket_remove(struct endpoint_socket *at);
 
-// Whether who is at the other end of a Unix socket is root, our own user, or of that group.
-bool endpoint_peer_may_command(int fd, gid_t gid);
+// Who is at the other end of a Unix socket.
+struct endpoint_peer {
+    int64_t uid;      // -1: not known
+    int64_t pid;      // -1: not known, or of another pid namespace
+    bool may_command; // it is root, our own user, or of the group
+};
+struct endpoint_peer endpoint_get_peer(int fd, gid_t gid);

@@ -27,6 +27,7 @@ struct executor_item {
 
 struct executor {
     struct sinks *sinks;
+    struct event_asker asker;
     struct executor_item *items; // in the order of deciding
     size_t head;                 // the first that is not DONE
     size_t n_items;
@@ -43,6 +44,7 @@ struct executor *executor_new(struct sinks *sinks) {
     struct executor *executor = calloc(1, sizeof(*executor));
     if (executor) {
         executor->sinks = sinks;
+        executor->asker = EVENT_NOBODY;
         executor->refused_first = 1;
     }
     return executor;
@@ -104,6 +106,10 @@ static bool executor_keep(struct executor *executor, const struct decision *deci
     return true;
 }
 
+void executor_set_asker(struct executor *executor, struct event_asker asker) {
+    executor->asker = asker;
+}
+
 void executor_add(struct executor *executor, const struct engine_result *result, usec_t now) {
     for (size_t i = 0; i < result->n_decisions; i++) {
         if (!executor_keep(executor, &result->decisions[i])) {
@@ -115,7 +121,9 @@ void executor_add(struct executor *executor, const struct engine_result *result,
         }
         struct executor_item *item = &executor->items[executor->n_items - 1];
         item->record_by = usec_add(now, EXECUTOR_RECORD_WITHIN);
-        item->ticket = sinks_emit(executor->sinks, &result->intents[i]);
+        struct event intent = result->intents[i];
+        intent.asker = executor->asker;
+        item->ticket = sinks_emit(executor->sinks, &intent);
         if (item->ticket == 0) {
             executor_settle(executor, item, ACT_UNRECORDED);
         }

@@ -20,6 +20,9 @@ struct executor;
 struct executor *executor_new(struct sinks *sinks);        // borrowed; NULL: out of memory
 struct executor *executor_free(struct executor *executor); // NULL-safe, returns NULL
 
+// Who it is for; before, and for the rules of the file: nobody.
+void executor_set_asker(struct executor *executor, struct event_asker asker);
+
 // Emits the intents and copies what is needed of the decisions. Those that there is no room or no memory for are not
 // announced, and reported as unrecorded.
 void executor_add(struct executor *executor, const struct engine_result *result, usec_t now);

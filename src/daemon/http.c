@@ -54,7 +54,7 @@ struct http_exchange {
     usec_t deadline;
     bool is_local;
     bool is_loopback;
-    bool may_command;
+    struct endpoint_peer peer; // of a Unix socket
     struct http_reader reader;
 
     bool is_handling; // inside the handler: what is answered is sent when it has returned
@@ -189,7 +189,9 @@ static void http_refuse(struct http_exchange *exchange, int status, const char *
 static void http_call(struct http_exchange *exchange, usec_t now) {
     struct http_request request = http_reader_request(&exchange->reader);
     request.is_local = exchange->is_local;
-    request.may_command = exchange->may_command;
+    request.peer_uid = exchange->peer.uid;
+    request.peer_pid = exchange->peer.pid;
+    request.may_command = exchange->peer.may_command;
     exchange->is_head = request.method == HTTP_HEAD;
     // A page from elsewhere, whose name its owner lets lead here, would have a browser read for it what is served to
     // this machine alone. Other addresses are the operator's to name.
@@ -362,7 +364,8 @@ static int http_open(struct http_listener *listener, int fd, usec_t now) {
     exchange->deadline = usec_add(now, HTTP_REQUEST_WITHIN);
     exchange->is_local = listener->is_local;
     exchange->is_loopback = listener->is_loopback;
-    exchange->may_command = listener->is_local && endpoint_peer_may_command(fd, listener->gid);
+    exchange->peer =
+        listener->is_local ? endpoint_get_peer(fd, listener->gid) : (struct endpoint_peer){.uid = -1, .pid = -1};
     exchange->next = http->exchanges;
     if (exchange->next) {
         exchange->next->previous = exchange;

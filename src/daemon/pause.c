@@ -41,34 +41,37 @@ void pause_add_time(const struct pause *pause, struct strbuf *sb) {
 // ---- what is said
 
 static void pauses_say(const struct pauses *pauses, enum event_kind kind, enum event_level level,
-                       const struct pause *pause, const char *reason, const char *detail, usec_t duration) {
+                       const struct pause *pause, const char *reason, const char *detail, usec_t duration,
+                       struct event_asker asker) {
     struct event event = event_make(kind, level, pause->scope == PAUSE_TARGET ? pause->name : NULL);
     event.rule = pause->scope == PAUSE_RULE ? pause->name : NULL;
     event.reason = reason;
     event.detail = detail;
     event.limit = duration;
     event.hint = kind == EVENT_PAUSED ? PAUSE_HINT : NULL;
+    event.asker = asker;
     (void)sinks_emit(pauses->sinks, &event);
 }
 
-static void pauses_say_begin(const struct pauses *pauses, const struct pause *pause, const char *reason, usec_t now) {
+static void pauses_say_begin(const struct pauses *pauses, const struct pause *pause, const char *reason,
+                             struct event_asker asker, usec_t now) {
     CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
     usec_t left = usec_sub(pause->until, now);
     strbuf_add(&detail, "until ");
     pause_add_time(pause, &detail);
     strbuf_addf(&detail, " nothing is ended%s; alarms go on", pause->scope == PAUSE_RULE ? " by it" : "");
     pauses_say(pauses, EVENT_PAUSED, EVENT_NOTICE, pause, reason, strbuf_str(&detail),
-               left - left % USEC_PER_SEC + (left % USEC_PER_SEC > 0 ? USEC_PER_SEC : 0));
+               left - left % USEC_PER_SEC + (left % USEC_PER_SEC > 0 ? USEC_PER_SEC : 0), asker);
 }
 
 static void pauses_say_end(const struct pauses *pauses, const struct pause *pause, const char *reason,
-                           const char *detail) {
+                           const char *detail, struct event_asker asker) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
     if (pause->scope == PAUSE_ALL) {
         strbuf_add(&text, "everything, ");
     }
     strbuf_add(&text, detail);
-    pauses_say(pauses, EVENT_RESUMED, EVENT_NOTICE, pause, reason, strbuf_str(&text), USEC_INFINITY);
+    pauses_say(pauses, EVENT_RESUMED, EVENT_NOTICE, pause, reason, strbuf_str(&text), USEC_INFINITY, asker);
 }
 
 // ---- the list
@@ -108,7 +111,7 @@ static void pauses_on_timer(void *userdata, usec_t now) {
     for (size_t i = 0; i < pauses->n_items;) {
         struct pause *pause = &pauses->items[i];
         if (pause->until <= now) {
-            pauses_say_end(pauses, pause, "expired", "its time is over");
+            pauses_say_end(pauses, pause, "expired", "its time is over", EVENT_NOBODY);
             pauses_drop(pauses, pause);
         } else {
             i++;
@@ -118,8 +121,8 @@ static void pauses_on_timer(void *userdata, usec_t now) {
     pauses_changed(pauses, now);
 }
 
-int pauses_add(struct pauses *pauses, enum pause_scope scope, const char *name, usec_t duration, usec_t now,
-               struct strbuf *warning) {
+int pauses_add(struct pauses *pauses, enum pause_scope scope, const char *name, usec_t duration,
+               struct event_asker asker, usec_t now, struct strbuf *warning) {
     struct pause *pause = pauses_find(pauses, scope, name);
     if (!pause) {
         char *copy = pauses->n_items < PAUSE_MAX ? strdup(name) : NULL;
@@ -131,7 +134,7 @@ int pauses_add(struct pauses *pauses, enum pause_scope scope, const char *name, 
     }
     pause->until = usec_add(now, duration);
     pause->until_realtime = usec_add(clock_realtime(), duration);
-    pauses_say_begin(pauses, pause, "asked", now);
+    pauses_say_begin(pauses, pause, "asked", asker, now);
     int r = pauses_save(pauses);
     if (r < 0) {
         strbuf_addf(warning, "it will not outlive a restart of the daemon: %s cannot be written: %s", pauses->path,
@@ -143,12 +146,13 @@ int pauses_add(struct pauses *pauses, enum pause_scope scope, const char *name, 
     return 0;
 }
 
-bool pauses_remove(struct pauses *pauses, enum pause_scope scope, const char *name, usec_t now) {
+bool pauses_remove(struct pauses *pauses, enum pause_scope scope, const char *name, struct event_asker asker,
+                   usec_t now) {
     struct pause *pause = pauses_find(pauses, scope, name);
     if (!pause) {
         return false;
     }
-    pauses_say_end(pauses, pause, "asked", "as asked");
+    pauses_say_end(pauses, pause, "asked", "as asked", asker);
     pauses_drop(pauses, pause);
     (void)pauses_save(pauses);
     pauses_changed(pauses, now);
@@ -164,7 +168,7 @@ void pauses_retain(struct pauses *pauses, bool (*is_known)(void *userdata, const
             i++;
             continue;
         }
-        pauses_say_end(pauses, pause, "gone", "it is no longer in the configuration");
+        pauses_say_end(pauses, pause, "gone", "it is no longer in the configuration", EVENT_NOBODY);
         pauses_drop(pauses, pause);
     }
     if (pauses->n_items != n_before) {
@@ -213,7 +217,8 @@ static void pauses_pause_for_safety(struct pauses *pauses, int error, usec_t now
     pauses->n_items = 1;
     CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
     strbuf_addf(&detail, "%snothing is ended; alarms go on", strbuf_str(&before));
-    pauses_say(pauses, EVENT_PAUSED, EVENT_WARNING, pause, "unreadable", strbuf_str(&detail), PAUSE_DEFAULT);
+    pauses_say(pauses, EVENT_PAUSED, EVENT_WARNING, pause, "unreadable", strbuf_str(&detail), PAUSE_DEFAULT,
+               EVENT_NOBODY);
     (void)pauses_save(pauses);
 }
 
@@ -233,7 +238,7 @@ void pauses_restore(struct pauses *pauses, usec_t now) {
         pause->until = usec_add(now, left);
         pause->until_realtime = usec_add(realtime, left);
         if (left > 0) {
-            pauses_say_begin(pauses, pause, "restored", now);
+            pauses_say_begin(pauses, pause, "restored", EVENT_NOBODY, now);
         } // else the timer ends it, and says so
     }
     if (pauses->n_items > 0) {

@@ -51,10 +51,11 @@ void pauses_restore(struct pauses *pauses, usec_t now);
 
 // Begins one, or begins it anew. 0; -ENOSPC: there are PAUSE_MAX; -ENOMEM. `warning` is added to when it is in force
 // but will not outlive a restart.
-int pauses_add(struct pauses *pauses, enum pause_scope scope, const char *name, usec_t duration, usec_t now,
-               struct strbuf *warning);
+int pauses_add(struct pauses *pauses, enum pause_scope scope, const char *name, usec_t duration,
+               struct event_asker asker, usec_t now, struct strbuf *warning);
 // Ends one. False: there is none such.
-bool pauses_remove(struct pauses *pauses, enum pause_scope scope, const char *name, usec_t now);
+bool pauses_remove(struct pauses *pauses, enum pause_scope scope, const char *name, struct event_asker asker,
+                   usec_t now);
 // Ends those of which `is_known` does not know what they are about.
 void pauses_retain(struct pauses *pauses, bool (*is_known)(void *userdata, const struct pause *pause), void *userdata,
                    usec_t now);

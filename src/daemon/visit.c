@@ -21,6 +21,7 @@ int visit_new(struct sinks *sinks, const struct visit_options *options, struct v
         (void)visit_free(visit);
         return -ENOMEM;
     }
+    executor_set_asker(visit->executor, options->asker);
     *ret = visit;
     return 0;
 }
@@ -37,7 +38,9 @@ struct visit *visit_free(struct visit *visit) {
 }
 
 // Acts and what became of them are said like those of the rules; alarms and the like are the target's to say.
-static void visit_say(struct visit *visit, const struct event *event) {
+static void visit_say(struct visit *visit, const struct event *said) {
+    struct event own = *said, *event = &own;
+    event->asker = visit->options.asker;
     bool is_decision = event->kind == EVENT_DECISION;
     bool is_unrecorded = event->kind == EVENT_HELD_BACK && event->session;
     if (event->kind == EVENT_OUTCOME || is_unrecorded) {
@@ -46,7 +49,7 @@ static void visit_say(struct visit *visit, const struct event *event) {
         visit->n_unsettled -= visit->n_unsettled > 0 && event->outcome != OUTCOME_UNKNOWN;
     }
     if (event->kind == EVENT_OUTCOME || is_unrecorded || is_decision) {
-        visit->options.on_event(visit->options.userdata, event);
+        visit->options.on_event(visit->options.userdata, said); // who asked knows that he did
     }
 }
 

@@ -16,6 +16,7 @@
 
 struct visit_options {
     struct policy *policy; // a reference is taken; enforces: it acts, else it tells whom it would act on
+    struct event_asker asker;
     // Decisions (would-be ones too) and outcomes, as they come; from the loop.
     void (*on_event)(void *userdata, const struct event *event);
     // It is over, and the target has let go of it: it may be freed, but not from here. Not told when the target stops.

@@ -4,6 +4,7 @@
 import json
 import os
 import pwd
+import signal
 import subprocess
 import time
 
@@ -52,6 +53,7 @@ def test_P8_a_pause_ends_nothing_and_a_resume_goes_on(server, tmp_path):
         assert tell(served, "pause", "--for", "10min").startswith("everything is paused for 10min, until 20")
         paused = daemon.wait("paused")
         assert paused["reason"] == "asked" and paused["limit_usec"] == 600 * 10**6
+        assert paused["asker_uid"] == os.geteuid() and paused["asker_pid"] > 1
         session = Session(server, "worker", query="SELECT 1")
         held = daemon.wait("held_back", reason="paused", rule="idle")
         assert held["count"] == 1
@@ -68,8 +70,10 @@ def test_P8_a_pause_ends_nothing_and_a_resume_goes_on(server, tmp_path):
         assert json.loads(tell(served, "status", "--json"))["pauses"][0]["scope"] == "all"
         assert session.alive() and not daemon.find("decision")
         assert tell(served, "resume") == "resumed: everything\n"
-        assert daemon.wait("resumed")["reason"] == "asked"
+        resumed = daemon.wait("resumed")
+        assert resumed["reason"] == "asked" and resumed["asker_uid"] == os.geteuid()
         session.wait_dead()
+        assert "asker_uid" not in daemon.wait("decision"), "a rule has done that"
         assert not status(served)["pauses"]
         assert tell(served, "resume") == "nothing is paused\n"
 
@@ -183,7 +187,7 @@ def test_reload_waits_for_the_verdict(server, tmp_path):
         assert result.returncode == 1 and not result.stdout
         assert f"{path}:" in result.stderr and 'timeouts.a.after: "10" has no unit' in result.stderr
         assert "the daemon goes on as before" in result.stderr
-        served.daemon.wait("config_rejected")
+        assert served.daemon.wait("config_rejected")["asker_uid"] == os.geteuid()
         assert {one["name"] for one in status(served)["targets"][0]["rules"]} == {"idle", "other"}
         # A file that is no YAML any more still says where the daemon is, or else the default does.
         with open(path, "w", encoding="utf-8") as file:
@@ -192,6 +196,11 @@ def test_reload_waits_for_the_verdict(server, tmp_path):
         assert result.returncode == 1 and f"{path}:" in result.stderr
         write_config(served.daemon.directory, {**served.content, "timeouts": {"a": rule("10s")}})
         assert f"{path}, enforcing: 1 target, 1 rule, 0 alarms" in tell(served, "reload")
+        assert served.daemon.wait("config_loaded", asker_uid=os.geteuid())
+        n_loaded = len(served.daemon.find("config_loaded"))
+        os.kill(served.daemon.pid, signal.SIGHUP)
+        served.daemon.wait("config_loaded", n=n_loaded + 1)
+        assert not any("asker_uid" in one for one in served.daemon.find("config_loaded")[n_loaded:])
 
 
 @pytest.mark.root  # to give a socket to other groups
@@ -330,6 +339,10 @@ def test_P7_reap_on_a_full_server(fresh_server, tmp_path):
         intents = served.daemon.find("decision", rule="reap-idle")
         outcomes = served.daemon.find("outcome", rule="reap-idle", outcome="gone")
         assert len(intents) == len(outcomes) == 7 and not any(one["observe"] for one in intents)
+        for one in intents + outcomes:
+            assert one["asker_uid"] == os.geteuid() and one["asker_pid"] > 1
+            assert f" (asked by uid {os.geteuid()}, pid {one['asker_pid']})" in one["message"]
+        assert "asked by" not in result.stdout, "that is known here"
         # Nothing of its own has changed.
         assert reap(served, "--idle", "1s", "--app", "none").returncode == 2
         assert not served.daemon.find("alarm", alarm="lingering")

@@ -55,5 +55,6 @@ static inline struct event sample_event(const struct session_row *session) {
     event.n_blocked = 2;
     event.blocked = "4712, 4713";
     event.output = "oncall";
+    event.asker = (struct event_asker){1000, 815};
     return event;
 }

@@ -357,6 +357,10 @@ static void numbers(void) {
     event = event_make(EVENT_RESUMED, EVENT_NOTICE, "db");
     event.reason = "asked";
     check_message(&event, "db: resumed: asked");
+    event.asker.uid = 0;
+    check_message(&event, "db: resumed: asked (asked by uid 0)");
+    event.asker.pid = 815;
+    check_message(&event, "db: resumed: asked (asked by uid 0, pid 815)");
     event = event_make(EVENT_NOTIFICATION_FAILED, EVENT_ERROR, NULL);
     event.output = "oncall\n";
     event.reason = "server_error";

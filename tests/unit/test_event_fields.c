@@ -13,8 +13,8 @@ static void names(void) {
         "backend_start", "app",        "user",      "database", "application_name", "client",  "state",
         "age_usec",      "limit_usec", "took_usec", "used",     "usable",           "count",   "alarm",
         "severity",      "group",      "metric",    "value",    "threshold",        "holders", "held",
-        "allowed",       "n_blocked",  "blocked",   "output",   "sqlstate",         "observe", "detail",
-        "hint",          "query"};
+        "allowed",       "n_blocked",  "blocked",   "output",   "sqlstate",         "observe", "asker_uid",
+        "asker_pid",     "detail",     "hint",      "query"};
     static const char *const kinds[] = {"start",
                                         "stop",
                                         "config_loaded",
@@ -103,6 +103,8 @@ static void fields(void) {
     check_field(&event, EVENT_FIELD_BLOCKED, "4712, 4713", 0);
     check_field(&event, EVENT_FIELD_OUTPUT, "oncall", 0);
     check_field(&event, EVENT_FIELD_SQLSTATE, "42501", 0);
+    check_field(&event, EVENT_FIELD_ASKER_UID, NULL, 1000);
+    check_field(&event, EVENT_FIELD_ASKER_PID, NULL, 815);
     check_field(&event, EVENT_FIELD_DETAIL, "a detail", 0);
     check_field(&event, EVENT_FIELD_HINT, "a hint", 0);
     check_field(&event, EVENT_FIELD_QUERY, "SELECT 1", 0);

@@ -26,7 +26,7 @@ static void every_field_in_order(void) {
                 strbuf_str(&message));
     strbuf_add(
         &expected,
-        "; query \\\"SELECT 1\\\"\","
+        "; query \\\"SELECT 1\\\" (asked by uid 1000, pid 815)\","
         "\"event\":\"outcome\",\"target\":\"db\",\"rule\":\"idle\",\"action\":\"terminate\","
         "\"outcome\":\"gone\",\"reason\":\"because\",\"pid\":4711,"
         "\"backend_start\":\"2000-01-01T00:00:00.000000Z\",\"app\":\"worker\",\"user\":\"worker\","
@@ -35,7 +35,7 @@ static void every_field_in_order(void) {
         "\"used\":90,\"usable\":97,\"count\":1,\"alarm\":\"slots\",\"severity\":\"warning\",\"group\":\"worker\","
         "\"metric\":\"usage\",\"value\":93,\"threshold\":90,\"holders\":\"worker 41\",\"held\":34,"
         "\"allowed\":30,\"n_blocked\":2,\"blocked\":\"4712, "
-        "4713\",\"output\":\"oncall\",\"sqlstate\":\"42501\",\"observe\":false,"
+        "4713\",\"output\":\"oncall\",\"sqlstate\":\"42501\",\"observe\":false,\"asker_uid\":1000,\"asker_pid\":815,"
         "\"detail\":\"a detail\",\"hint\":\"a hint\",\"query\":\"SELECT 1\"}\n");
     check_encoded(&event, strbuf_str(&expected));
 }

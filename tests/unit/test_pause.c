@@ -72,7 +72,9 @@ static void write_file(const char *text) {
 
 static void add(struct world *world, enum pause_scope scope, const char *name, usec_t duration) {
     CLEANUP(strbuf_deinit) struct strbuf warning = STRBUF_EMPTY;
-    CHECK_EQ(pauses_add(world->pauses, scope, name, duration, clock_monotonic(), &warning), 0);
+    CHECK_EQ(
+        pauses_add(world->pauses, scope, name, duration, (struct event_asker){1000, 815}, clock_monotonic(), &warning),
+        0);
     CHECK_STR(strbuf_str(&warning), "");
 }
 
@@ -91,15 +93,15 @@ static void begins_and_ends(void) {
     CHECK(pauses_of(world.pauses, "other", names, &n));
     add(&world, PAUSE_RULE, "idle", USEC_PER_MINUTE); // anew, and no second one
     CHECK_EQ(world.pauses->n_items, 3u);
-    CHECK(pauses_remove(world.pauses, PAUSE_RULE, "idle", clock_monotonic()));
-    CHECK(!pauses_remove(world.pauses, PAUSE_RULE, "idle", clock_monotonic()));
-    CHECK(!pauses_remove(world.pauses, PAUSE_RULE, "db", clock_monotonic()));
+    CHECK(pauses_remove(world.pauses, PAUSE_RULE, "idle", EVENT_NOBODY, clock_monotonic()));
+    CHECK(!pauses_remove(world.pauses, PAUSE_RULE, "idle", EVENT_NOBODY, clock_monotonic()));
+    CHECK(!pauses_remove(world.pauses, PAUSE_RULE, "db", EVENT_NOBODY, clock_monotonic()));
     CHECK_STR(strbuf_str(&said), "paused asked idle;paused asked target db;paused asked all;paused asked idle;"
                                  "resumed asked idle;");
     CHECK_EQ(n_changes, 5u);
-    CHECK(pauses_remove(world.pauses, PAUSE_TARGET, "db", clock_monotonic()));
+    CHECK(pauses_remove(world.pauses, PAUSE_TARGET, "db", EVENT_NOBODY, clock_monotonic()));
     CHECK_EQ(access(path, F_OK), 0);
-    CHECK(pauses_remove(world.pauses, PAUSE_ALL, "", clock_monotonic()));
+    CHECK(pauses_remove(world.pauses, PAUSE_ALL, "", EVENT_NOBODY, clock_monotonic()));
     CHECK_NE(access(path, F_OK), 0); // nothing to remember
 }
 
@@ -143,9 +145,9 @@ static void outlives_a_restart(void) {
     CHECK_STR(strbuf_str(&said), "paused restored idle;paused restored all;");
     usec_t left = usec_sub(world.pauses->items[0].until, clock_monotonic());
     CHECK(left > USEC_PER_HOUR - USEC_PER_MINUTE && left <= USEC_PER_HOUR);
-    CHECK(pauses_remove(world.pauses, PAUSE_RULE, "idle", clock_monotonic()));
-    CHECK(pauses_remove(world.pauses, PAUSE_ALL, "", clock_monotonic()));
-    CHECK(pauses_remove(world.pauses, PAUSE_TARGET, "db", clock_monotonic()));
+    CHECK(pauses_remove(world.pauses, PAUSE_RULE, "idle", EVENT_NOBODY, clock_monotonic()));
+    CHECK(pauses_remove(world.pauses, PAUSE_ALL, "", EVENT_NOBODY, clock_monotonic()));
+    CHECK(pauses_remove(world.pauses, PAUSE_TARGET, "db", EVENT_NOBODY, clock_monotonic()));
 }
 
 static void a_clock_set_back_does_not_make_it_last(void) {
@@ -154,7 +156,7 @@ static void a_clock_set_back_does_not_make_it_last(void) {
     world_init(&world, true);
     pauses_restore(world.pauses, 1000);
     CHECK_EQ(world.pauses->items[0].until, 1000 + PAUSE_LONGEST);
-    CHECK(pauses_remove(world.pauses, PAUSE_ALL, "", 1000));
+    CHECK(pauses_remove(world.pauses, PAUSE_ALL, "", EVENT_NOBODY, 1000));
 }
 
 // Whether something was paused cannot be told: then it is.
@@ -188,7 +190,7 @@ static void damage_pauses(void) {
         CHECK_EQ(pause_file_load(path, items, &n), 0);
         CHECK_EQ(n, 1u);
         free(items[0].name);
-        CHECK(pauses_remove(world.pauses, PAUSE_ALL, "", 1000));
+        CHECK(pauses_remove(world.pauses, PAUSE_ALL, "", EVENT_NOBODY, 1000));
     }
 }
 
@@ -196,11 +198,11 @@ static void warns_of_a_folder_that_is_none(void) {
     CLEANUP(world_deinit) struct world world;
     CLEANUP(strbuf_deinit) struct strbuf warning = STRBUF_EMPTY;
     world_init(&world, false);
-    CHECK_EQ(pauses_add(world.pauses, PAUSE_ALL, "", USEC_PER_HOUR, 1, &warning), 0);
+    CHECK_EQ(pauses_add(world.pauses, PAUSE_ALL, "", USEC_PER_HOUR, EVENT_NOBODY, 1, &warning), 0);
     CHECK_CONTAINS(strbuf_str(&warning), "no state directory");
     CHECK_EQ(pauses_set_path(world.pauses, "/nonexistent/folder/pauses"), 0);
     strbuf_clear(&warning);
-    CHECK_EQ(pauses_add(world.pauses, PAUSE_ALL, "", USEC_PER_HOUR, 1, &warning), 0);
+    CHECK_EQ(pauses_add(world.pauses, PAUSE_ALL, "", USEC_PER_HOUR, EVENT_NOBODY, 1, &warning), 0);
     CHECK_CONTAINS(strbuf_str(&warning), "will not outlive a restart");
     CHECK_EQ(world.pauses->n_items, 1u); // in force all the same
 }
@@ -214,7 +216,7 @@ static void is_bounded(void) {
         (void)snprintf(name, sizeof(name), "r%d", i);
         add(&world, PAUSE_RULE, name, USEC_PER_HOUR);
     }
-    CHECK_EQ(pauses_add(world.pauses, PAUSE_RULE, "more", USEC_PER_HOUR, 1, &warning), -ENOSPC);
+    CHECK_EQ(pauses_add(world.pauses, PAUSE_RULE, "more", USEC_PER_HOUR, EVENT_NOBODY, 1, &warning), -ENOSPC);
     add(&world, PAUSE_RULE, "r7", USEC_PER_HOUR);
     CLEANUP(world_deinit) struct world after;
     world_init(&after, true);
