@@ -33,6 +33,10 @@ int control_find_socket(const struct control_source *source, char **ret) {
     CLEANUP(strbuf_deinit) struct strbuf doubts = STRBUF_EMPTY;
     CLEANUP(freep) char *socket = NULL;
     int r = 0;
+    if (source->socket && !*source->socket) {
+        cli_error("option '--socket' is empty (write --socket " CONTROL_SOCKET_DEFAULT ")");
+        return EXIT_USAGE;
+    }
     if (source->socket) {
         socket = strdup(source->socket);
         r = socket ? 0 : -ENOMEM;

@@ -68,13 +68,14 @@ static void status_add_count(struct strbuf *sb, int64_t n, const char *what, con
 static void status_add_head(const struct painter *painter, json_t *status) {
     struct strbuf *sb = painter->sb;
     json_t *configuration = json_object_get(status, "configuration");
+    const char *file = json_read_text(configuration, "file");
     bool enforces = json_read_flag(configuration, "enforce");
     status_paint(painter, STATUS_BOLD, "pgvigil ");
     escape_text(sb, json_read_text(status, "version"));
     strbuf_add(sb, ", since ");
     status_add_time(sb, json_read_text(status, "started_at"));
     strbuf_addf(sb, " UTC, %s\n", enforces ? "enforcing" : "observing: nothing is ended");
-    escape_text(sb, *json_read_text(configuration, "file") ? json_read_text(configuration, "file") : "no file");
+    escape_text(sb, *file ? file : "no file");
     strbuf_add(sb, ", in force since ");
     status_add_time(sb, json_read_text(configuration, "loaded_at"));
     strbuf_add(sb, " UTC: ");
@@ -85,7 +86,9 @@ static void status_add_head(const struct painter *painter, json_t *status) {
         status_paint(painter, STATUS_RED, "the last reload was REFUSED");
         strbuf_add(sb, " at ");
         status_add_time(sb, json_read_text(configuration, "last_reload_at"));
-        strbuf_add(sb, " UTC: pgvigil check says why\n");
+        strbuf_add(sb, *file ? " UTC: pgvigil check -c " : " UTC: pgvigil check");
+        escape_text(sb, file);
+        strbuf_add(sb, " says why\n");
     }
 }
 
@@ -181,6 +184,18 @@ static void status_add_troubles(const struct painter *painter, json_t *target) {
     }
 }
 
+// "93%", "15min 12s", "41 sessions": as the report shows it.
+static void status_add_value(struct strbuf *sb, int64_t value, const char *unit) {
+    if (strcmp(unit, "microseconds") == 0) {
+        text_add_age(sb, (usec_t)MAX(value, (int64_t)0));
+    } else if (strcmp(unit, "percent") == 0) {
+        strbuf_addf(sb, "%" PRId64 "%%", value);
+    } else {
+        strbuf_addf(sb, "%" PRId64 " ", value);
+        escape_text(sb, unit);
+    }
+}
+
 static void status_add_alarms(const struct painter *painter, json_t *target) {
     struct strbuf *sb = painter->sb;
     json_t *alarms = json_object_get(target, "alarms");
@@ -194,12 +209,9 @@ static void status_add_alarms(const struct painter *painter, json_t *target) {
             strbuf_add(sb, " of ");
             status_add_label(sb, json_read_text(alarm, "group"));
         }
-        if (json_is_integer(value) && strcmp(json_read_text(alarm, "unit"), "microseconds") == 0) {
+        if (json_is_integer(value)) {
             strbuf_add(sb, ": ");
-            text_add_age(sb, (usec_t)MAX(json_integer_value(value), 0));
-        } else if (json_is_integer(value)) {
-            strbuf_addf(sb, ": %" PRId64 " ", (int64_t)json_integer_value(value));
-            escape_text(sb, json_read_text(alarm, "unit"));
+            status_add_value(sb, (int64_t)json_integer_value(value), json_read_text(alarm, "unit"));
         }
         strbuf_add_char(sb, '\n');
     }

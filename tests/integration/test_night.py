@@ -91,6 +91,12 @@ def test_a_spoilt_file_keeps_nobody_from_the_daemon(server, tmp_path):
         assert done.returncode == 0 and not done.stderr
 
 
+def test_an_empty_socket():
+    """As of a variable that is not set."""
+    done = command("status", "--socket", "")
+    assert done.returncode == 2 and "'--socket' is empty" in done.stderr and not done.stdout
+
+
 def test_a_spoilt_file_and_the_default_socket(tmp_path):
     path = tmp_path / "pgvigil.yaml"
     for text in (BROKEN, "control: { socket: relative }\n", "control: { socket: '${NOT_SET_ANYWHERE}' }\n"):

@@ -43,11 +43,11 @@ static void shows_it(void) {
     static const char *const lines[] = {
         "pgvigil 1.2.3, since 2026-01-02 03:04:05 UTC, enforcing\n",
         "/etc/p.yaml, in force since 2026-01-02 03:04:05 UTC: 1 app, 2 rules, 0 alarms\n",
-        "the last reload was REFUSED at 2026-01-02 04:00:00 UTC",
+        "the last reload was REFUSED at 2026-01-02 04:00:00 UTC: pgvigil check -c /etc/p.yaml says why\n",
         "PAUSED rule idle until 2026-01-02 05:00:00 UTC, for 30min\n",
         "  db      15.18          90      97   93%  2026-01-02 04:00:01  acts\n",
         "  down    LOCKED OUT      -       -     -  never                -\n",
-        "\ndb nearly full\nself-check: no slot\nCRITICAL slots: 93 percent\nWARNING old of worker: 7.0s\n",
+        "\ndb nearly full\nself-check: no slot\nCRITICAL slots: 93%\nWARNING old of worker: 7.0s\n",
         "  worker              41       1    40           -     15min 12s    50\n",
         "  \"x\\u{202E}y\"         1 ",
         "  idle  PAUSED       41           3  paused 3   gone 12\n",
