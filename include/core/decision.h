@@ -60,7 +60,7 @@ struct guard_test {
     uint32_t user_oid;
     uint32_t database_oid;
     const char *application_name;
-    unsigned states; // SESSION_STATE_BIT()s, one of which it must be in; 0: not tested
+    unsigned states; // SESSION_STATE_BIT()s, one of which it must be in; 0: any that a rule may judge
     enum session_time time;
     int64_t at;          // the value of that column
     int64_t query_start; // TIMESTAMP_NONE: not tested; else it must still be this (the rule asked for the query)

@@ -238,12 +238,12 @@ static const char sql_leave_lead[] = "SELECT pg_catalog.pg_advisory_unlock(" LEA
 // P1: who is signalled is tested in the statement that signals, over the one session alone, as a scan of all would age
 // while it runs. The test stands in the SELECT list: no row says that the session has left, NULL that it has changed.
 // Names are compared as bytes of UTF-8, as they came.
-// $1 pid, $2 backend_start, $3 role, $4 database, $5 application_name, $6 states (NULL: not tested), $7 which time,
+// $1 pid, $2 backend_start, $3 role, $4 database, $5 application_name, $6 states, $7 which time,
 // $8 its value, $9 spare listeners, $10 spare maintenance, $11 query_start (NULL: not tested).
 #define GUARD                                                                                                          \
     "a.pid" NE "pg_catalog.pg_backend_pid() AND a.backend_type" EQ "'client backend' AND a.backend_start" EQ "$2 "     \
     "AND a.usesysid" EQ "$3 AND a.datid" EQ "$4 "                                                                      \
-    "AND pg_catalog.convert_to(a.application_name, 'UTF8')" EQ "$5 AND ($6 IS NULL OR a.state" EQ "ANY ($6)) "         \
+    "AND pg_catalog.convert_to(a.application_name, 'UTF8')" EQ "$5 AND a.state" EQ "ANY ($6) "                         \
     "AND CASE WHEN $7" EQ "0 THEN a.state_change WHEN $7" EQ "1 THEN a.query_start "                                   \
     "WHEN $7" EQ "2 THEN a.xact_start WHEN $7" EQ "3 THEN a.backend_start END" EQ "$8 "                                \
     "AND ($11 IS NULL OR a.query_start" EQ "$11) "                                                                     \

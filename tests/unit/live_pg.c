@@ -191,29 +191,31 @@ static void commands(void) {
 }
 
 static void acts(void) {
-    enum { SAME, MOVED, WRONG_STATE, ANY_STATE, REUSED, GONE, SUPERUSER, LISTENER, RENAMED, BACKEND, N };
+    enum { SAME, MOVED, WRONG_STATE, ANY_STATE, REUSED, GONE, SUPERUSER, LISTENER, RENAMED, BACKEND, HIDDEN, N };
     static const enum act_result expected[N] = {
         [SAME] = ACT_SIGNALLED,  [MOVED] = ACT_CHANGED,     [WRONG_STATE] = ACT_CHANGED, [ANY_STATE] = ACT_SIGNALLED,
         [REUSED] = ACT_CHANGED,  [GONE] = ACT_LEFT,         [SUPERUSER] = ACT_DENIED,    [LISTENER] = ACT_CHANGED,
-        [RENAMED] = ACT_CHANGED, [BACKEND] = ACT_SIGNALLED,
+        [RENAMED] = ACT_CHANGED, [BACKEND] = ACT_SIGNALLED, [HIDDEN] = ACT_CHANGED,
     };
     struct live live = live_set_up("vigil_test");
     PGconn *clients[N];
     for (int i = 0; i < N; i++) {
-        clients[i] = live_client(i == SUPERUSER ? "" : "user='vigil app'");
+        clients[i] = live_client(i == SUPERUSER || i == HIDDEN ? "" : "user='vigil app'");
         live_sql(clients[i], i == LISTENER ? "LISTEN a" : "SET application_name = E'a\\nb\\\\''\"{},%s \\x1b[1m'");
     }
     struct job *poll_job = live_run_ok(live.connection, job_poll_new(&live.options));
     struct decision decisions[N];
     for (int i = 0; i < N; i++) {
-        decisions[i] = live_decide(job_scan(poll_job), clients[i],
-                                   i == BACKEND ? SESSION_TIME_BACKEND_START : SESSION_TIME_STATE_CHANGE);
+        decisions[i] =
+            live_decide(job_scan(poll_job), clients[i],
+                        i == BACKEND || i == HIDDEN ? SESSION_TIME_BACKEND_START : SESSION_TIME_STATE_CHANGE);
     }
     decisions[WRONG_STATE].test.states = SESSION_STATE_BIT(SESSION_STATE_ACTIVE);
-    decisions[ANY_STATE].test.states = 0;
+    decisions[ANY_STATE].test.states = decisions[HIDDEN].test.states = 0;
     decisions[REUSED].test.id.since++;
     decisions[RENAMED].test.application_name = "another";
     live_sql(clients[MOVED], "SELECT 1");
+    live_sql(clients[HIDDEN], "SET track_activities = off");
     PQfinish(clients[GONE]);
     clients[GONE] = NULL;
     (void)usleep(100000);
