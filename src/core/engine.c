@@ -155,8 +155,11 @@ static void engine_note_due(struct engine *engine, const struct scan *scan) {
 static int engine_say_jump(struct engine *engine, int64_t jump) {
     struct event event = event_make(EVENT_CLOCK_JUMP, EVENT_WARNING, engine->target);
 
-    strbuf_addf(&engine->text, "the server's clock moved %s by %.1f s against ours: ages are counted from here on",
-                jump < 0 ? "back" : "forward", (double)(jump < 0 ? -jump : jump) / (double)USEC_PER_SEC);
+    // Back, the server's ages are the smaller ones, and below 0 until its clock has caught up.
+    strbuf_addf(&engine->text, "the server's clock moved %s by %.1f s against ours: %s", jump < 0 ? "back" : "forward",
+                (double)(jump < 0 ? -jump : jump) / (double)USEC_PER_SEC,
+                jump < 0 ? "sessions look younger by as much, and are judged later, until they change"
+                         : "ages are counted from here on");
     int r = strbuf_error(&engine->text);
     if (r < 0) {
         return r;
