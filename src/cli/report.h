@@ -40,7 +40,8 @@ int report_text(const struct report_target *target, const struct screen *screen,
 //   "apps": [{"app", "is_app", "pool", <counts>}], "users": [{"user", <counts>}],
 //   "databases": [{"database", <counts>}], "states": [{"state", "sessions", "longest_seconds"}],
 //   "groups": [{"app", "is_app", "user", "database", "state", "sessions", "longest_seconds"}],
-//   "alarms": [{"name", "group", "severity", "value", "unit"}], "findings": [{"level", "reason", "detail", "hint"}],
+//   "alarms": [{"name", "group", "severity", "value", "metric", "unit"}],
+//   "findings": [{"level", "reason", "detail", "hint"}],
 //   "rules": [{"name", "kind", "action", "covers", "matches", "held_back": {"protected": 2}}],
 //   "longest_idle": [<session>], "longest_transactions": [<session>]}]}
 // with <counts>: "sessions", "active", "idle", "idle_in_transaction", "longest_idle_seconds" (null: none is idle);

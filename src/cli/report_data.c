@@ -133,6 +133,7 @@ static int json_put_alarms(json_t *object, const struct report_target *target) {
             {"group", json_text_or_null(alarm->group)},
             {"severity", json_text(severity_to_string(alarm->severity))},
             {"value", measures ? json_integer(alarm->value) : json_null()},
+            {"metric", measures ? json_string(metric_to_string(metric)) : json_null()},
             {"unit", measures ? json_string(units[metric_unit(metric)]) : json_null()},
         };
         r = json_append_all(array, members, ARRAY_SIZE(members));

@@ -201,7 +201,7 @@ static void report_text_alarms(const struct report_target *target, const struct 
                     screen->colour && critical ? REPORT_PLAIN : "");
         escape_text(sb, alarm->name);
         if (alarm->group) {
-            strbuf_addf(sb, " (%s)", alarm->group); // printable already
+            strbuf_addf(sb, " of %s", alarm->group); // printable already
         }
         if (report_alarm_metric(target->policy, alarm->name, &metric) && alarm->value != EVENT_NUMBER_NONE) {
             strbuf_addf(sb, ": %s ", metric_to_string(metric));

@@ -184,18 +184,15 @@ static void status_add_troubles(const struct painter *painter, json_t *target) {
     }
 }
 
-// "93%", "15min 12s", "41 sessions": as the report shows it.
 static void status_add_value(struct strbuf *sb, int64_t value, const char *unit) {
     if (strcmp(unit, "microseconds") == 0) {
         text_add_age(sb, (usec_t)MAX(value, (int64_t)0));
-    } else if (strcmp(unit, "percent") == 0) {
-        strbuf_addf(sb, "%" PRId64 "%%", value);
     } else {
-        strbuf_addf(sb, "%" PRId64 " ", value);
-        escape_text(sb, unit);
+        strbuf_addf(sb, "%" PRId64 "%s", value, strcmp(unit, "percent") == 0 ? "%" : "");
     }
 }
 
+// One line each, as the report and the events have it: "CRITICAL slots: usage 93%".
 static void status_add_alarms(const struct painter *painter, json_t *target) {
     struct strbuf *sb = painter->sb;
     json_t *alarms = json_object_get(target, "alarms");
@@ -211,6 +208,8 @@ static void status_add_alarms(const struct painter *painter, json_t *target) {
         }
         if (json_is_integer(value)) {
             strbuf_add(sb, ": ");
+            escape_text(sb, json_read_text(alarm, "metric"));
+            strbuf_add(sb, *json_read_text(alarm, "metric") ? " " : "");
             status_add_value(sb, (int64_t)json_integer_value(value), json_read_text(alarm, "unit"));
         }
         strbuf_add_char(sb, '\n');

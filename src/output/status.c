@@ -232,16 +232,19 @@ static void status_put_rules(struct status *status, json_t *object, const struct
     }
 }
 
-// The unit of an alarm's value; NULL: it has none.
-static const char *status_unit(const struct policy *policy, const char *name) {
+// What an alarm's value is of, and its unit. One that is always on, and so in no policy, has neither.
+static void status_put_metric(struct json_tree *tree, json_t *item, const struct policy *policy, const char *name) {
     static const char *const units[] = {
         [METRIC_UNIT_PERCENT] = "percent", [METRIC_UNIT_COUNT] = "sessions", [METRIC_UNIT_DURATION] = "microseconds"};
-    for (size_t i = 0; i < policy->n_alarms; i++) {
+    const char *metric = NULL, *unit = NULL;
+    for (size_t i = 0; i < policy->n_alarms && !metric; i++) {
         if (strcmp(policy->alarms[i].name, name) == 0) {
-            return units[metric_unit(policy->alarms[i].metric)];
+            metric = metric_to_string(policy->alarms[i].metric);
+            unit = units[metric_unit(policy->alarms[i].metric)];
         }
     }
-    return NULL;
+    json_tree_put_text(tree, item, "metric", metric);
+    json_tree_put_text(tree, item, "unit", unit);
 }
 
 static void status_put_alarms(struct status *status, json_t *object, const struct summary *summary) {
@@ -255,7 +258,7 @@ static void status_put_alarms(struct status *status, json_t *object, const struc
         json_tree_put_text(tree, item, "severity", severity_to_string(alarm->severity));
         if (alarm->value != EVENT_NUMBER_NONE) {
             json_tree_put_number(tree, item, "value", alarm->value);
-            json_tree_put_text(tree, item, "unit", status_unit(status->view->config.policy, alarm->name));
+            status_put_metric(tree, item, status->view->config.policy, alarm->name);
         }
     }
     json_tree_put_number(tree, object, "n_alarms", (int64_t)summary->n_alarms);

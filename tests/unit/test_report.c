@@ -145,7 +145,7 @@ static void text_tells_alarms_and_rules(void) {
     CHECK_CONTAINS(strbuf_str(&text), "57/60 (95%)\n"
                                       "CRITICAL slots: usage 100%\n"
                                       "CRITICAL full\n"
-                                      "WARNING old (\"a\\x1b\"): longest_transaction 1min 15s\n"
+                                      "WARNING old of \"a\\x1b\": longest_transaction 1min 15s\n"
                                       "\n");
     CHECK_CONTAINS(strbuf_str(&text), "\n\n"
                                       "  rule             action     covers  over its limit  would act  held back\n"
@@ -158,7 +158,7 @@ static void text_tells_alarms_and_rules(void) {
 static void json_tells_alarms_and_rules(void) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
     json_t *group, *value, *hint;
-    const char *name, *unit, *kind, *reason;
+    const char *name, *metric, *unit, *kind, *reason;
     int keep, covers;
 
     set_up();
@@ -166,12 +166,14 @@ static void json_tells_alarms_and_rules(void) {
     CHECK_EQ(report_json(&target, 1, true, &text), 0);
     json_t *root = json_loads(strbuf_str(&text), 0, NULL);
     CHECK_NOT_NULL(root);
-    CHECK_EQ(json_unpack(root,
-                         "{s:[{s:[{s:s, s:o, s:s}, {s:o}], s:[{s:s, s:s, s:i, s:{s:i}}, {s:{}}], s:[{s:s}, {s:o}]}]}",
-                         "targets", "alarms", "name", &name, "group", &group, "unit", &unit, "value", &value, "rules",
-                         "name", &name, "kind", &kind, "covers", &covers, "held_back", "keep", &keep, "held_back",
-                         "findings", "reason", &reason, "hint", &hint),
-             0);
+    CHECK_EQ(
+        json_unpack(root,
+                    "{s:[{s:[{s:s, s:o, s:s, s:s}, {s:o}], s:[{s:s, s:s, s:i, s:{s:i}}, {s:{}}], s:[{s:s}, {s:o}]}]}",
+                    "targets", "alarms", "name", &name, "group", &group, "metric", &metric, "unit", &unit, "value",
+                    &value, "rules", "name", &name, "kind", &kind, "covers", &covers, "held_back", "keep", &keep,
+                    "held_back", "findings", "reason", &reason, "hint", &hint),
+        0);
+    CHECK_STR(metric, "usage");
     CHECK_STR(unit, "percent");
     CHECK(json_is_null(group) && json_is_null(value) && json_is_null(hint));
     CHECK_STR(kind, "timeout");

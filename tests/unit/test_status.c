@@ -119,7 +119,7 @@ static void every_value(void) {
         {"targets.0.rules.1.kind", "\"quota\""},
         {"targets.0.rules.1.totals", "{\"decisions\":{},\"outcomes\":{},\"held_back\":{}}"},
         {"targets.0.alarms.0", "{\"name\":\"slots\",\"group\":null,\"severity\":\"critical\",\"value\":93,"
-                               "\"unit\":\"percent\"}"},
+                               "\"metric\":\"usage\",\"unit\":\"percent\"}"},
         {"targets.0.alarms.1", "{\"name\":\"per-app\",\"group\":\"worker\",\"severity\":\"warning\"}"},
         {"targets.0.n_alarms", "2"},
         {"events_missed", "0"},

@@ -20,8 +20,9 @@ static const char document[] =
     "'rules':[{'name':'idle','action':'terminate','enforcing':true,'paused':true,'covers':41,'matches':3,"
     "'held_back':{'paused':3},'totals':{'outcomes':{'gone':12,'denied':0}}},"
     "{'name':'q','action':'terminate','enforcing':false,'covers':0,'matches':0,'held_back':{},'totals':{}}],"
-    "'alarms':[{'name':'slots','group':null,'severity':'critical','value':93,'unit':'percent'},"
-    "{'name':'old','group':'worker','severity':'warning','value':7000000,'unit':'microseconds'}],'n_alarms':2},"
+    "'alarms':[{'name':'slots','group':null,'severity':'critical','value':93,'metric':'usage','unit':'percent'},"
+    "{'name':'old','group':'worker','severity':'warning','value':7000000,'metric':'longest_transaction','unit':'"
+    "microseconds'}],'n_alarms':2},"
     "{'target':'down','up':false,'locked_out':true,'error':{'message':'no\\u001b[31m slot',"
     "'since':'2026-01-02T04:00:00.000Z'},'current':false}],"
     "'events':[{'ts':'2026-01-02T04:00:02.000Z','message':'db: a\\\\n\\u001bmessage that is long'}]}";
@@ -47,7 +48,8 @@ static void shows_it(void) {
         "PAUSED rule idle until 2026-01-02 05:00:00 UTC, for 30min\n",
         "  db      15.18          90      97   93%  2026-01-02 04:00:01  acts\n",
         "  down    LOCKED OUT      -       -     -  never                -\n",
-        "\ndb nearly full\nself-check: no slot\nCRITICAL slots: 93%\nWARNING old of worker: 7.0s\n",
+        "\ndb nearly full\nself-check: no slot\nCRITICAL slots: usage 93%\nWARNING old of worker: longest_transaction "
+        "7.0s\n",
         "  worker              41       1    40           -     15min 12s    50\n",
         "  \"x\\u{202E}y\"         1 ",
         "  idle  PAUSED       41           3  paused 3   gone 12\n",
