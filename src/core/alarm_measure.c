@@ -348,10 +348,10 @@ static int alarms_measure_limits(const struct alarms *alarms, const struct alarm
     size_t n = alarms_list_limits(alarms, of_roles, limits);
     group->value = group->shown = 0;
     for (size_t i = 0; i < n; i++) {
-        int64_t value = alarm_percent(limits[i].n, MAX(limits[i].limit, INT64_C(1)), alarm->below);
+        int64_t limit = MAX(limits[i].limit, INT64_C(1)), value = alarm_percent(limits[i].n, limit, alarm->below);
         if (!fullest || value > group->value || (value == group->value && strcmp(limits[i].name, fullest->name) < 0)) {
             group->value = value;
-            group->shown = slots_percent(limits[i].n, limits[i].limit);
+            group->shown = slots_percent(limits[i].n, limit);
             fullest = &limits[i];
         }
     }

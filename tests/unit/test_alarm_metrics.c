@@ -118,6 +118,20 @@ static void nothing_is_full_while_one_is_free(void) {
     end();
 }
 
+// A limit of 0 closes a role to others than those who are there.
+static void a_limit_of_nothing(void) {
+    begin();
+    add_alarm("roles", METRIC_ROLE_LIMIT, 80, -1);
+    give_policy(world.policy);
+    set_rows("w", 3);
+    for (size_t i = 0; i < world.n_rows; i++) {
+        world.rows[i].user_limit = 0;
+    }
+    SCAN_AT(0, "db: WARNING roles: role limit 300% > 80%: role 'u' has 3 of 0 connections (3 of 97 usable slots; "
+               "\"w\" 3)");
+    end();
+}
+
 // Below 10 % at 9.3 %, which every table shows as 10 %.
 static void below_as_it_is_shown(void) {
     begin();
@@ -260,7 +274,7 @@ static void holders_fold(void) {
 
 CHECK_MAIN({"counts", counts}, {"durations", durations},
            {"durations_of_protected_sessions", durations_of_protected_sessions},
-           {"limits_of_roles_and_databases", limits_of_roles_and_databases},
+           {"limits_of_roles_and_databases", limits_of_roles_and_databases}, {"a_limit_of_nothing", a_limit_of_nothing},
            {"nothing_is_full_while_one_is_free", nothing_is_full_while_one_is_free},
            {"below_as_it_is_shown", below_as_it_is_shown}, {"time_to_full", time_to_full},
            {"match_and_ignore", match_and_ignore}, {"match_by_query", match_by_query}, {"per_group", per_group},
