@@ -164,6 +164,16 @@ static int snapshot_take_row(struct snapshot *snapshot, const struct scan *scan,
     return 0;
 }
 
+// Whom the server has seen in a time yet to come, before we ever looked: its clock was set back.
+static int64_t snapshot_latest(const struct scan *scan) {
+    int64_t latest = INT64_MIN;
+
+    for (size_t i = 0; i < scan->n_rows; i++) {
+        latest = MAX(latest, MAX(scan->rows[i].id.since, scan->rows[i].state_change));
+    }
+    return latest;
+}
+
 // The server's clock against ours is known only as well as the round trip is short: a step is sure when the two
 // intervals in which the difference lies are further apart than a step.
 static void snapshot_watch_clock(struct snapshot *snapshot, const struct scan *scan, struct snapshot_change *change) {
@@ -187,6 +197,10 @@ static void snapshot_watch_clock(struct snapshot *snapshot, const struct scan *s
     }
     if (change->clock_jumped) {
         snapshot->stepped_at = scan->server_now;
+    } else if (!snapshot->has_offset && snapshot_latest(scan) > scan->server_now + step) {
+        // Told alone: whatever is counted from a time ahead is not judged before that time anyway.
+        change->clock_jumped = true;
+        change->jump = scan->server_now - snapshot_latest(scan);
     }
     snapshot->has_offset = true;
     snapshot->offset_low = low;

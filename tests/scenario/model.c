@@ -328,6 +328,10 @@ static void model_watch_clock(struct model *model, const struct scan *scan, int6
         model->stepped = true;
         model->stepped_at = scan->server_now;
     }
+    for (size_t i = 0; !model->has_offset && i < scan->n_rows; i++) {
+        int64_t late = scan->server_now + (int64_t)ENGINE_CLOCK_STEP;
+        jumped |= scan->rows[i].id.since > late || scan->rows[i].state_change > late;
+    }
     model->has_offset = true;
     model->offset = offset;
     for (size_t i = 0; i < result->n_events; i++) {
