@@ -3,8 +3,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,7 +23,7 @@
 #define ENDPOINT_MAX_GROUPS 65536 // the kernel's own limit of a process
 
 static int endpoint_fail(int error, struct strbuf *why) {
-    strbuf_add(why, strerror(error));
+    strbuf_add(why, error == ESTALE ? "something else has taken its place" : strerror(error));
     return -error;
 }
 
@@ -130,6 +132,32 @@ static int endpoint_make_folder(const char *path) {
     return folder[0] == '\0' || mkdir(folder, 0755) == 0 || errno == EEXIST ? 0 : -errno;
 }
 
+// The socket at its path, held by its inode: what is done to it then cannot be done to something else that takes its
+// place. 0 with *ret_fd and *ret_st; -ESTALE: something else is there.
+static int endpoint_hold(const char *path, int *ret_fd, struct stat *ret_st) {
+    CLEANUP(fd_closep) int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, ret_st) < 0) {
+        return -errno;
+    }
+    if (!S_ISSOCK(ret_st->st_mode) || ret_st->st_uid != geteuid()) {
+        return -ESTALE;
+    }
+    *ret_fd = fd;
+    fd = -1;
+    return 0;
+}
+
+// fchmod() takes no such descriptor, and fchmodat() of one only since Linux 6.6.
+static int endpoint_set_mode(int fd) {
+    char path[32];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return chmod(path, ENDPOINT_MODE) < 0 ? -errno : 0;
+}
+
+static int endpoint_set_gid(int fd, gid_t gid) {
+    return fchownat(fd, "", (uid_t)-1, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
 // Bound but not listening: nobody can connect before mode and group are what they should be.
 static int endpoint_bind_unix(int fd, const struct sockaddr_un *address, const char *group, struct endpoint_socket *ret,
                               struct strbuf *why) {
@@ -144,22 +172,29 @@ static int endpoint_bind_unix(int fd, const struct sockaddr_un *address, const c
     if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
         return endpoint_fail(errno, why);
     }
+    CLEANUP(fd_closep) int held = -1;
+    int r = endpoint_hold(address->sun_path, &held, &st);
+    if (r < 0) {
+        return endpoint_fail(-r, why);
+    }
     ret->path = strdup(address->sun_path);
-    if (!ret->path || lstat(address->sun_path, &st) < 0) {
-        int error = ret->path ? errno : ENOMEM;
+    if (!ret->path) {
         (void)unlink(address->sun_path);
-        return endpoint_fail(error, why);
+        return endpoint_fail(ENOMEM, why);
     }
     ret->device = st.st_dev;
     ret->inode = st.st_ino;
-    if (group && chown(address->sun_path, (uid_t)-1, gid) < 0) {
-        int error = errno;
-        strbuf_addf(why, "cannot give it to the group of control.group (is the daemon a member?): %s", strerror(error));
-        return -error;
+    r = group ? endpoint_set_gid(held, gid) : 0;
+    if (r < 0) {
+        strbuf_addf(why, "cannot give it to the group of control.group (is the daemon a member?): %s", strerror(-r));
+        return r;
     }
-    if (chmod(address->sun_path, ENDPOINT_MODE) < 0 || lstat(address->sun_path, &st) < 0 ||
-        listen(fd, ENDPOINT_BACKLOG) < 0) {
-        return endpoint_fail(errno, why);
+    r = endpoint_set_mode(held);
+    if (r == 0 && (fstat(held, &st) < 0 || listen(fd, ENDPOINT_BACKLOG) < 0)) {
+        r = -errno;
+    }
+    if (r < 0) {
+        return endpoint_fail(-r, why);
     }
     ret->gid = st.st_gid;
     return 0;
@@ -196,6 +231,10 @@ int endpoint_listen_unix(const char *path, const char *group, int *ret_fd, struc
     return 0;
 }
 
+static bool endpoint_is(const struct endpoint_socket *at, const struct stat *st) {
+    return st->st_dev == at->device && st->st_ino == at->inode;
+}
+
 int endpoint_socket_set_group(struct endpoint_socket *at, const char *group, struct strbuf *why) {
     gid_t gid = getegid();
     int r = group ? endpoint_find_group(group, &gid, why) : 0;
@@ -203,16 +242,29 @@ int endpoint_socket_set_group(struct endpoint_socket *at, const char *group, str
 }
 
 int endpoint_socket_set_gid(struct endpoint_socket *at, gid_t gid, struct strbuf *why) {
-    if (chown(at->path, (uid_t)-1, gid) < 0) {
-        return endpoint_fail(errno, why);
+    CLEANUP(fd_closep) int held = -1;
+    struct stat st;
+    int r = endpoint_hold(at->path, &held, &st);
+    if (r == 0 && !endpoint_is(at, &st)) {
+        r = -ESTALE;
+    }
+    if (r == 0) {
+        r = endpoint_set_gid(held, gid);
+    }
+    if (r < 0) {
+        return endpoint_fail(-r, why);
     }
     at->gid = gid;
     return 0;
 }
 
-void endpoint_socket_remove(struct endpoint_socket *at) {
+bool endpoint_socket_is_there(const struct endpoint_socket *at) {
     struct stat st;
-    if (at->path && lstat(at->path, &st) == 0 && st.st_dev == at->device && st.st_ino == at->inode) {
+    return at->path && lstat(at->path, &st) == 0 && endpoint_is(at, &st);
+}
+
+void endpoint_socket_remove(struct endpoint_socket *at) {
+    if (endpoint_socket_is_there(at)) {
         (void)unlink(at->path);
     }
     free(at->path);

@@ -9,7 +9,7 @@
 
 #include "util/strbuf.h"
 
-// A Unix socket that is ours: path and inode, so that nobody else's is removed.
+// A Unix socket that is ours: path and inode, so that nobody else's is changed or removed.
 struct endpoint_socket {
     char *path; // owned; NULL: none
     dev_t device;
@@ -24,10 +24,11 @@ bool endpoint_is_loopback(int fd); // of TCP
 // answers on it; a missing folder is made (one, not those above it).
 int endpoint_listen_unix(const char *path, const char *group, int *ret_fd, struct endpoint_socket *ret,
                          struct strbuf *why);
-// Gives it to another group; NULL: the process's own. 0 or -errno with `why`.
+// Gives it to another group; NULL: the process's own. 0 or -errno with `why`; -ESTALE: the path leads elsewhere.
 int endpoint_socket_set_group(struct endpoint_socket *at, const char *group, struct strbuf *why);
 // Gives it back to a group that it had before.
 int endpoint_socket_set_gid(struct endpoint_socket *at, gid_t gid, struct strbuf *why);
+bool endpoint_socket_is_there(const struct endpoint_socket *at); // false: the path leads elsewhere, or nowhere
 // Removes the socket if it is still the one that was made, and forgets it.
 void endpoint_socket_remove(struct endpoint_socket *at);
 

@@ -36,6 +36,7 @@ static const struct {
 // What front_prepare() has found for one of them.
 struct plan {
     bool keeps;       // what is open stays
+    bool is_again;    // what is open is out of reach, as its socket was deleted: it is opened anew
     struct door next; // open, or closed
     bool was_closed;  // the one before had to make way: to be opened again by abort
     bool was_regrouped;
@@ -145,7 +146,9 @@ static int front_plan(struct front *front, enum door_kind kind, const struct con
         strbuf_add(&plan->failure, strerror(-r));
         return r;
     }
-    plan->keeps = door->listener && front_is_same(door->name, plan->next.name);
+    bool is_same = door->listener && front_is_same(door->name, plan->next.name);
+    plan->is_again = is_same && kind == DOOR_SOCKET && !endpoint_socket_is_there(&door->socket);
+    plan->keeps = is_same && !plan->is_again;
     if (plan->keeps) {
         r = front_regroup(door, plan);
         door_close(&plan->next);
@@ -200,6 +203,15 @@ static void front_say_failure(struct front *front, enum door_kind kind) {
     (void)sinks_emit(front->sinks, &event);
 }
 
+static void front_say_again(struct front *front, enum door_kind kind) {
+    CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
+    struct event event = event_make(EVENT_CONFIG_LOADED, EVENT_NOTICE, NULL);
+    strbuf_addf(&detail, "%s: %s had been deleted, and is there again", doors[kind].key, front->doors[kind].name);
+    event.reason = "listening_again";
+    event.detail = strbuf_str(&detail);
+    (void)sinks_emit(front->sinks, &event);
+}
+
 void front_commit(struct front *front) {
     for (unsigned i = 0; i < N_DOORS; i++) {
         struct plan *plan = &front->plans[i];
@@ -210,6 +222,9 @@ void front_commit(struct front *front) {
         if (plan->next.listener) {
             front->doors[i] = plan->next;
             plan->next = (struct door){0};
+            if (plan->is_again) {
+                front_say_again(front, (enum door_kind)i);
+            }
         } else if (plan->next.name) {
             front_say_failure(front, (enum door_kind)i);
         }

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import statistics
 import time
 
@@ -280,6 +281,35 @@ def test_a_default_that_is_taken_is_a_warning(server, tmp_path):
             said = "cannot listen on 127.0.0.1:9432, the default of http.listen: Address already in use (by another "
             said += "pgvigil?); /metrics, /healthz, /readyz and /api/v1/status are not served; hint: write http: { listen: "
             assert warning["message"].startswith(said), warning
+
+
+@pytest.mark.parametrize("instead", [None, "file", "socket"])
+def test_a_reload_brings_a_deleted_socket_back(server, tmp_path, instead):
+    with Served(server, tmp_path) as served:
+        served.daemon.wait_up()
+        os.unlink(served.path)
+        if instead == "file":
+            with open(served.path, "w", encoding="utf-8"):
+                pass
+        elif instead == "socket":
+            with socket.socket(socket.AF_UNIX) as other:
+                other.bind(served.path)
+        os.kill(served.daemon.pid, signal.SIGHUP)
+        if instead == "file":
+            rejected = served.daemon.wait("config_rejected")
+            assert "something that is no socket is there" in rejected["detail"]
+            assert os.path.getsize(served.path) == 0 and not stat.S_ISSOCK(os.stat(served.path).st_mode)
+            return
+        again = served.daemon.wait("config_loaded", reason="listening_again")
+        assert again["detail"] == f"control.socket: {served.path} had been deleted, and is there again"
+        assert command("health", "--socket", served.path).returncode == 0
+        assert os.stat(served.path).st_mode & 0o777 == 0o660
+        inode = os.stat(served.path).st_ino
+        n_loaded = len(served.daemon.find("config_loaded"))
+        os.kill(served.daemon.pid, signal.SIGHUP)
+        served.daemon.wait("config_loaded", n=n_loaded + 1)
+        assert os.stat(served.path).st_ino == inode, "what is there stays"
+    assert not os.path.exists(served.path)
 
 
 def test_a_reload_moves_it(server, tmp_path):
