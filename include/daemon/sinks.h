@@ -35,8 +35,8 @@ struct sinks *sinks_free(struct sinks *sinks); // gives the writer 2 s to finish
 DEFINE_CLEANUP(struct sinks *, sinks_free)
 
 // Says it. Returns a ticket: sinks_ticket_state() is SINKS_WRITTEN once a log sink has really taken the record (the
-// write or send returned). 0: nobody takes it (queue full). Intents (EVENT_DECISION with observe == false) are
-// written whatever the level.
+// write or send returned). 0: nobody takes it (queue full). Intents (EVENT_DECISION with observe == false)
+// and their outcomes are written whatever the level.
 uint64_t sinks_emit(struct sinks *sinks, const struct event *event);
 
 enum sinks_state {

@@ -323,10 +323,14 @@ struct sinks *sinks_free(struct sinks *sinks) {
     return NULL;
 }
 
+// P6: without its record an intent is not carried out; and who reads that a session is being ended is to read what
+// became of it.
+static bool sinks_is_record(const struct event *event) {
+    return (event->kind == EVENT_DECISION || event->kind == EVENT_OUTCOME) && !event->observe;
+}
+
 static bool sinks_is_logged(const struct sinks *sinks, const struct event *event) {
-    return sinks->writer && (event->level <= sinks->options.level ||
-                             // P6: without its record an intent is not carried out.
-                             (event->kind == EVENT_DECISION && !event->observe));
+    return sinks->writer && (event->level <= sinks->options.level || sinks_is_record(event));
 }
 
 uint64_t sinks_emit(struct sinks *sinks, const struct event *event) {

@@ -128,6 +128,20 @@ static void lines_and_levels(void) {
     tear_down(&setting);
 }
 
+// Whoever reads that a session is being ended reads what became of it.
+static void P6_outcomes_follow_intents_at_any_level(void) {
+    struct setting setting = set_up_text(EVENT_ERROR);
+    struct event outcome = event_make(EVENT_OUTCOME, EVENT_NOTICE, "db");
+    outcome.has_action = true;
+    outcome.outcome = OUTCOME_GONE;
+    uint64_t ticket = sinks_emit(setting.sinks, &outcome);
+    check_written(&setting, "2025-01-02T03:04:05.678Z db: terminated session; gone\n");
+    CHECK_EQ(sinks_ticket_state(setting.sinks, ticket), SINKS_WRITTEN);
+    outcome.observe = true;
+    CHECK_EQ(sinks_emit(setting.sinks, &outcome), 0);
+    tear_down(&setting);
+}
+
 static void json(void) {
     struct setting setting;
     const char *why = NULL;
@@ -446,7 +460,8 @@ static void survives_oom(void) {
     tear_down(&setting);
 }
 
-CHECK_MAIN({"lines_and_levels", lines_and_levels}, {"json", json}, {"journal_stream", journal_stream},
-           {"no_such_sink", no_such_sink}, {"told_by_tee", told_by_tee}, {"listeners", listeners}, {"taps", taps},
-           {"unread_pipe", unread_pipe}, {"failed_records", failed_records}, {"reconfigured", reconfigured},
-           {"survives_oom", survives_oom})
+CHECK_MAIN({"lines_and_levels", lines_and_levels},
+           {"P6_outcomes_follow_intents_at_any_level", P6_outcomes_follow_intents_at_any_level}, {"json", json},
+           {"journal_stream", journal_stream}, {"no_such_sink", no_such_sink}, {"told_by_tee", told_by_tee},
+           {"listeners", listeners}, {"taps", taps}, {"unread_pipe", unread_pipe}, {"failed_records", failed_records},
+           {"reconfigured", reconfigured}, {"survives_oom", survives_oom})
