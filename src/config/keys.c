@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/pattern.h"
+#include "scalar.h"
 #include "tables.h"
 #include "util/macro.h"
 #include "util/strbuf.h"
@@ -117,20 +118,25 @@ static void keys_report_reference(struct binder *binder, const struct yaml_node 
                                   const char *section, const struct yaml_node *names, bool is_literal) {
     struct suggestion suggestion = {.word = node->text};
     CLEANUP(strbuf_deinit) struct strbuf list = STRBUF_EMPTY;
-    size_t n_names = names ? names->n_pairs : 0;
+    size_t n_names = names ? names->n_pairs : 0, n_listed = 0;
     for (size_t i = 0; i < n_names; i++) {
+        // What is no name may be anything, and a secret at that.
+        if (!scalar_is_name(names->pairs[i].key)) {
+            continue;
+        }
         suggestion_offer(&suggestion, names->pairs[i].key);
-        if (i < KEYS_MAX_LISTED) {
-            strbuf_addf(&list, "%s%s", i == 0 ? "" : ", ", report_quote(binder->diags, names->pairs[i].key).text);
+        if (n_listed++ < KEYS_MAX_LISTED) {
+            strbuf_addf(&list, "%s%s", n_listed == 1 ? "" : ", ",
+                        report_quote(binder->diags, names->pairs[i].key).text);
         }
     }
-    strbuf_add(&list, n_names > KEYS_MAX_LISTED ? ", ..." : "");
+    strbuf_add(&list, n_listed > KEYS_MAX_LISTED ? ", ..." : "");
     if (strbuf_error(&list) < 0) {
         binder->diags->failed = true;
     }
     struct quoted quoted = report_quote(binder->diags, node->text);
     const char *what = is_literal ? "is not defined" : "matches none that is defined";
-    if (n_names == 0) {
+    if (n_listed == 0) {
         report_error(binder->diags, node->at, path, "%s %s (write it below %s:)", quoted.text, what, section);
     } else if (suggestion.best) {
         report_error(binder->diags, node->at, path, "%s %s under %s; did you mean %s?", quoted.text, what, section,

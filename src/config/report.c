@@ -12,6 +12,8 @@
 #include "util/strbuf.h"
 
 #define PATH_MAX_NAME 63
+#define PATH_ENDS_WORD " \t=:@,;\"'"
+
 // The first `max` characters of text, in bytes; *ret_cut tells whether there are more. Bytes that are not UTF-8 count
 // as one character each.
 static size_t report_cut(const char *text, size_t max, bool *ret_cut) {
@@ -26,14 +28,18 @@ static size_t report_cut(const char *text, size_t max, bool *ret_cut) {
     return at;
 }
 
+// Where the colon behind a key was forgotten ("{ conninfo=password=...", or "Authorization: Bearer ..." in quotes), the
+// key holds the value as well, and that may be a secret: what comes behind the first word is not shown.
 static void report_render_path(struct strbuf *sb, const struct path *path) {
     if (path->parent) {
         report_render_path(sb, path->parent);
         strbuf_add_char(sb, '.');
     }
     bool cut;
-    escape_text_bytes(sb, path->name, report_cut(path->name, PATH_MAX_NAME, &cut));
-    if (cut) {
+    size_t len = report_cut(path->name, PATH_MAX_NAME, &cut);
+    size_t word = strcspn(path->name, PATH_ENDS_WORD);
+    escape_text_bytes(sb, path->name, MIN(len, word));
+    if (cut || word < len) {
         strbuf_add(sb, "...");
     }
 }

@@ -202,9 +202,9 @@ static int tree_alias(struct tree_parser *p, const yaml_event_t *event, const st
             return tree_copy(p, p->anchors[i - 1].node, &event->start_mark, depth, ret);
         }
     }
+    // Not quoted: where quotes were forgotten it is a part of the value, which may be a secret.
     report_error(p->diags, tree_at(p, &event->start_mark), path,
-                 "no anchor of that name stands above (a pattern that begins with * needs quotes: \"*%s)",
-                 report_quote(p->diags, name).text + 1);
+                 "no anchor of that name stands above (a value that begins with * needs quotes: \"*-worker\")");
     CLEANUP(yaml_node_freep) struct yaml_node *node = yaml_node_new_text("", tree_at(p, &event->start_mark));
     if (!node) {
         return -ENOMEM;
