@@ -32,7 +32,9 @@ struct summary_alarm {
     const char *name;
     const char *group; // NULL: none
     enum severity severity;
-    int64_t value; // in the metric's unit; EVENT_NUMBER_NONE: not known
+    int64_t value;      // in the metric's unit; EVENT_NUMBER_NONE: not known
+    const char *detail; // what is wrong, in words; NULL: the value says it
+    const char *hint;   // what mends it; NULL: none
 };
 
 struct summary_rule {

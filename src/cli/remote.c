@@ -179,6 +179,8 @@ static int remote_read_alarms(json_t *array, struct summary *summary) {
             .severity =
                 strcmp(json_read_text(item, "severity"), "critical") == 0 ? SEVERITY_CRITICAL : SEVERITY_WARNING,
             .value = json_is_integer(value) ? json_integer_value(value) : EVENT_NUMBER_NONE,
+            .detail = json_string_value(json_object_get(item, "detail")),
+            .hint = json_string_value(json_object_get(item, "hint")),
         };
     }
     summary->n_alarms = n;

@@ -40,7 +40,7 @@ int report_text(const struct report_target *target, const struct screen *screen,
 //   "apps": [{"app", "is_app", "pool", <counts>}], "users": [{"user", <counts>}],
 //   "databases": [{"database", <counts>}], "states": [{"state", "sessions", "longest_seconds"}],
 //   "groups": [{"app", "is_app", "user", "database", "state", "sessions", "longest_seconds"}],
-//   "alarms": [{"name", "group", "severity", "value", "metric", "unit"}],
+//   "alarms": [{"name", "group", "severity", "value", "metric", "unit", "detail", "hint"}],
 //   "findings": [{"level", "reason", "detail", "hint"}],
 //   "rules": [{"name", "kind", "action", "covers", "matches", "held_back": {"protected": 2}}],
 //   "longest_idle": [<session>], "longest_transactions": [<session>]}]}

@@ -135,6 +135,8 @@ static int json_put_alarms(json_t *object, const struct report_target *target) {
             {"value", measures ? json_integer(alarm->value) : json_null()},
             {"metric", measures ? json_string(metric_to_string(metric)) : json_null()},
             {"unit", measures ? json_string(units[metric_unit(metric)]) : json_null()},
+            {"detail", json_text_or_null(alarm->detail)},
+            {"hint", json_text_or_null(alarm->hint)},
         };
         r = json_append_all(array, members, ARRAY_SIZE(members));
     }

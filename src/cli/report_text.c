@@ -188,7 +188,15 @@ static void report_add_value(struct strbuf *sb, enum metric metric, int64_t valu
     }
 }
 
-// One line each: "CRITICAL slots: usage 93%". Of many groups the first few.
+static void report_add_words(struct strbuf *sb, const char *before, const char *words) {
+    if (words) {
+        strbuf_add(sb, before);
+        escape_text(sb, words);
+    }
+}
+
+// One line each: "CRITICAL slots: usage 93%", "CRITICAL blind: role ...; hint: GRANT ...". Of many groups the first
+// few.
 static void report_text_alarms(const struct report_target *target, const struct screen *screen, struct strbuf *sb) {
     const struct summary *summary = target->summary;
     size_t n = MIN(summary->n_alarms, (size_t)REPORT_MAX_LINES);
@@ -207,6 +215,8 @@ static void report_text_alarms(const struct report_target *target, const struct 
             strbuf_addf(sb, ": %s ", metric_to_string(metric));
             report_add_value(sb, metric, alarm->value);
         }
+        report_add_words(sb, ": ", alarm->detail);
+        report_add_words(sb, "; hint: ", alarm->hint);
         strbuf_add_char(sb, '\n');
     }
     if (summary->n_alarms > n) {

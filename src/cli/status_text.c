@@ -4,8 +4,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "commands.h"
 #include "json_read.h"
-#include "table.h"
+#include "remote.h"
 #include "util/cleanup.h"
 #include "util/escape.h"
 #include "util/macro.h"
@@ -159,6 +160,24 @@ static int status_add_targets(const struct painter *painter, json_t *targets) {
     return table_render(&table, painter->screen, painter->sb);
 }
 
+static void status_add_words(struct strbuf *sb, const char *before, const char *words) {
+    if (*words) {
+        strbuf_add(sb, before);
+        escape_text(sb, words);
+    }
+}
+
+// Whether an alarm of that name is raised: it says what the finding does.
+static bool status_is_raised(json_t *target, const char *reason) {
+    json_t *alarms = json_object_get(target, "alarms");
+    for (size_t i = 0; i < json_array_size(alarms) && i < STATUS_MAX_LINES; i++) {
+        if (strcmp(json_read_text(json_array_get(alarms, i), "name"), reason) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // What is wrong with it, a line each.
 static void status_add_troubles(const struct painter *painter, json_t *target) {
     struct strbuf *sb = painter->sb;
@@ -170,15 +189,22 @@ static void status_add_troubles(const struct painter *painter, json_t *target) {
         strbuf_add(sb, " UTC: ");
         escape_text(sb, json_read_text(error, "message"));
         bool is_old = !json_read_flag(target, "current") && json_object_get(target, "slots");
-        strbuf_add(sb, is_old ? "; what follows is the last that was known\n" : "\n");
+        strbuf_add(sb, is_old ? "; what follows is the last that was known" : "");
+        struct pg_error failure;
+        remote_read_error(error, &failure);
+        const char *hint = cli_failure_hint(&failure);
+        status_add_words(sb, "; hint: ", hint ? hint : "");
+        strbuf_add_char(sb, '\n');
     }
     for (size_t i = 0; i < json_array_size(findings); i++) {
         json_t *finding = json_array_get(findings, i);
         const char *level = json_read_text(finding, "level");
-        if (strcmp(level, "warning") == 0 || strcmp(level, "error") == 0) {
+        bool is_bad = strcmp(level, "warning") == 0 || strcmp(level, "error") == 0;
+        if (is_bad && !status_is_raised(target, json_read_text(finding, "reason"))) {
             status_paint(painter, STATUS_YELLOW, "self-check");
             strbuf_add(sb, ": ");
             escape_text(sb, json_read_text(finding, "detail"));
+            status_add_words(sb, "; hint: ", json_read_text(finding, "hint"));
             strbuf_add_char(sb, '\n');
         }
     }
@@ -212,6 +238,8 @@ static void status_add_alarms(const struct painter *painter, json_t *target) {
             strbuf_add(sb, *json_read_text(alarm, "metric") ? " " : "");
             status_add_value(sb, (int64_t)json_integer_value(value), json_read_text(alarm, "unit"));
         }
+        status_add_words(sb, ": ", json_read_text(alarm, "detail"));
+        status_add_words(sb, "; hint: ", json_read_text(alarm, "hint"));
         strbuf_add_char(sb, '\n');
     }
     int64_t n = json_read_number(target, "n_alarms");
@@ -330,6 +358,9 @@ static int status_add_target(const struct painter *painter, json_t *target) {
     strbuf_add_char(painter->sb, '\n');
     status_add_troubles(painter, target);
     status_add_alarms(painter, target);
+    if (!json_object_get(target, "slots")) {
+        return 0; // it has never answered: a table of nothing
+    }
     int r = status_add_holders(painter, target);
     return r < 0 ? r : status_add_rules(painter, target);
 }

@@ -249,6 +249,8 @@ static int summary_list_alarms(const struct alarms *alarms, struct summary *summ
                 .group = strings_copy(strings, group->label),
                 .severity = group->severity,
                 .value = set->alarm ? alarm_shown(set->alarm, group) : EVENT_NUMBER_NONE,
+                .detail = strings_copy(strings, group->detail),
+                .hint = strings_copy(strings, group->hint),
             };
         }
     }

@@ -260,6 +260,8 @@ static void status_put_alarms(struct status *status, json_t *object, const struc
             json_tree_put_number(tree, item, "value", alarm->value);
             status_put_metric(tree, item, status->view->config.policy, alarm->name);
         }
+        json_tree_put_text(tree, item, "detail", alarm->detail);
+        json_tree_put_text(tree, item, "hint", alarm->hint);
     }
     json_tree_put_number(tree, object, "n_alarms", (int64_t)summary->n_alarms);
 }

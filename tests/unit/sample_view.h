@@ -83,7 +83,8 @@ static inline struct summary sample_view_summary(struct sample_view *sample) {
     sample->rules[0].paused = true;
     sample->rules[0].n_covered = 40;
     sample->rules[1] = (struct summary_rule){.name = "worker", .is_quota = true, .action = ACTION_LOG, .n_matches = 1};
-    sample->alarms[0] = (struct summary_alarm){.name = "slots", .severity = SEVERITY_CRITICAL, .value = 93};
+    sample->alarms[0] =
+        (struct summary_alarm){.name = "slots", .severity = SEVERITY_CRITICAL, .value = 93, .hint = "end some"};
     sample->alarms[1] = (struct summary_alarm){
         .name = "per-app", .group = "worker", .severity = SEVERITY_WARNING, .value = EVENT_NUMBER_NONE};
     return summary;

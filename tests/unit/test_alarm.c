@@ -367,7 +367,7 @@ static void summary_of_alarms(void) {
     SCAN_AT(0, "db: CRITICAL n of u: connections 60 > 50 (60 of 97 usable slots; \"w\" 60)");
     set_rows("w", 61);
     SCAN_AT(1, "");
-    tell_condition(CONDITION_POWERLESS, true, NULL, NULL);
+    tell_condition(CONDITION_POWERLESS, true, "no right", "GRANT it");
     CHECK_EQ(engine_summarize(world.engine, &summary), 0);
     end();
     CHECK_EQ(summary.n_alarms, 2);
@@ -375,6 +375,8 @@ static void summary_of_alarms(void) {
     CHECK_NULL(summary.alarms[0].group);
     CHECK_EQ(summary.alarms[0].severity, SEVERITY_WARNING);
     CHECK_EQ(summary.alarms[0].value, EVENT_NUMBER_NONE);
+    CHECK_STR(summary.alarms[0].detail, "no right");
+    CHECK_STR(summary.alarms[0].hint, "GRANT it");
     CHECK_STR(summary.alarms[1].name, "n");
     CHECK_STR(summary.alarms[1].group, "u");
     CHECK_EQ(summary.alarms[1].severity, SEVERITY_CRITICAL);

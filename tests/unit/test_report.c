@@ -28,7 +28,11 @@ static struct summary_rule rules[] = {
 };
 static struct summary_alarm alarms[] = {
     {.name = "slots", .severity = SEVERITY_CRITICAL, .value = 100},
-    {.name = "full", .severity = SEVERITY_CRITICAL, .value = EVENT_NUMBER_NONE},
+    {.name = "full",
+     .severity = SEVERITY_CRITICAL,
+     .value = EVENT_NUMBER_NONE,
+     .detail = "no slot\x1b is left",
+     .hint = "end some"},
     {.name = "old", .group = "\"a\\x1b\"", .severity = SEVERITY_WARNING, .value = 75 * (int64_t)USEC_PER_SEC},
 };
 static const struct event findings[] = {
@@ -144,7 +148,7 @@ static void text_tells_alarms_and_rules(void) {
     CHECK_EQ(report_text(&target, &plain, &text), 0);
     CHECK_CONTAINS(strbuf_str(&text), "57/60 (95%)\n"
                                       "CRITICAL slots: usage 100%\n"
-                                      "CRITICAL full\n"
+                                      "CRITICAL full: no slot\\x1b is left; hint: end some\n"
                                       "WARNING old of \"a\\x1b\": longest_transaction 1min 15s\n"
                                       "\n");
     CHECK_CONTAINS(strbuf_str(&text), "\n\n"

@@ -119,8 +119,9 @@ static void every_value(void) {
         {"targets.0.rules.1.kind", "\"quota\""},
         {"targets.0.rules.1.totals", "{\"decisions\":{},\"outcomes\":{},\"held_back\":{}}"},
         {"targets.0.alarms.0", "{\"name\":\"slots\",\"group\":null,\"severity\":\"critical\",\"value\":93,"
-                               "\"metric\":\"usage\",\"unit\":\"percent\"}"},
-        {"targets.0.alarms.1", "{\"name\":\"per-app\",\"group\":\"worker\",\"severity\":\"warning\"}"},
+                               "\"metric\":\"usage\",\"unit\":\"percent\",\"detail\":null,\"hint\":\"end some\"}"},
+        {"targets.0.alarms.1",
+         "{\"name\":\"per-app\",\"group\":\"worker\",\"severity\":\"warning\",\"detail\":null,\"hint\":null}"},
         {"targets.0.n_alarms", "2"},
         {"events_missed", "0"},
         {"events.0.event", "\"outcome\""},

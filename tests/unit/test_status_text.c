@@ -13,7 +13,8 @@ static const char document[] =
     "'pauses':[{'scope':'rule','name':'idle','until':'2026-01-02T05:00:00.000Z','left_seconds':1800.5}],"
     "'targets':[{'target':'db','up':true,'enforcing':true,'standing':'leads','error':null,"
     "'last_poll':'2026-01-02T04:00:01.000Z','findings':[{'level':'warning','detail':'no slot'},"
-    "{'level':'info','detail':'unseen'}],'current':true,'server':{'version':'15.18'},"
+    "{'level':'info','detail':'unseen'},{'level':'error','reason':'blind','detail':'unseen, an alarm "
+    "is'}],'current':true,'server':{'version':'15.18'},"
     "'slots':{'used':90,'usable':97,'usage_percent':93},"
     "'apps':[{'app':'worker','is_app':true,'pool':50,'sessions':41,'active':1,'idle':40,'idle_in_transaction':0,"
     "'longest_idle_seconds':912.3},{'app':'\\u0022x\\\\u{202E}y\\u0022','is_app':false,'pool':null,'sessions':1}],"
@@ -22,8 +23,10 @@ static const char document[] =
     "{'name':'q','action':'terminate','enforcing':false,'covers':0,'matches':0,'held_back':{},'totals':{}}],"
     "'alarms':[{'name':'slots','group':null,'severity':'critical','value':93,'metric':'usage','unit':'percent'},"
     "{'name':'old','group':'worker','severity':'warning','value':7000000,'metric':'longest_transaction','unit':'"
-    "microseconds'}],'n_alarms':2},"
-    "{'target':'down','up':false,'locked_out':true,'error':{'message':'no\\u001b[31m slot',"
+    "microseconds'},"
+    "{'name':'blind','severity':'critical','detail':'sees\\u001b nobody','hint':'GRANT it'}],'n_alarms':3},"
+    "{'target':'down','up':false,'locked_out':true,'rules':[{'name':'nothing yet'}],'error':{'kind':'denied',"
+    "'message':'no\\u001b[31m slot',"
     "'since':'2026-01-02T04:00:00.000Z'},'current':false}],"
     "'events':[{'ts':'2026-01-02T04:00:02.000Z','message':'db: a\\\\n\\u001bmessage that is long'}]}";
 
@@ -49,12 +52,12 @@ static void shows_it(void) {
         "  db      15.18          90      97   93%  2026-01-02 04:00:01  acts\n",
         "  down    LOCKED OUT      -       -     -  never                -\n",
         "\ndb nearly full\nself-check: no slot\nCRITICAL slots: usage 93%\nWARNING old of worker: longest_transaction "
-        "7.0s\n",
+        "7.0s\nCRITICAL blind: sees\\x1b nobody; hint: GRANT it\n",
         "  worker              41       1    40           -     15min 12s    50\n",
         "  \"x\\u{202E}y\"         1 ",
         "  idle  PAUSED       41           3  paused 3   gone 12\n",
         "  q     observe       -           -  -          -\n",
-        "\ndown\ndown since 2026-01-02 04:00:00 UTC: no\\x1b[31m slot\n",
+        "\ndown\ndown since 2026-01-02 04:00:00 UTC: no\\x1b[31m slot; hint: GRANT pg_monitor TO our role",
         "  2026-01-02 04:00:02 db: a\\n\\x1bmessage that is long\n",
     };
     CLEANUP(freep) char *text = render(document, false, 0);
@@ -65,6 +68,7 @@ static void shows_it(void) {
     char *full = render("{'targets':[{'target':'db','up':true,'slots':{'usage_percent':133}}]}", false, 0);
     CHECK_CONTAINS(full, "\ndb FULL\n");
     CHECK_LACKS(text, "unseen");
+    CHECK_LACKS(text, "nothing yet");
     CHECK_LACKS(text, "\033");
 }
 
