@@ -32,6 +32,22 @@ static int app_place_pauses(struct app_state *app) {
     return path.len > 0 ? pauses_set_path(app->pauses, strbuf_str(&path)) : 0;
 }
 
+// The next start looks where the file says by then. Without a place it stays where it is.
+static void app_move_pauses(struct app_state *app) {
+    CLEANUP(strbuf_deinit) struct strbuf path = STRBUF_EMPTY;
+    app_add_pauses_path(app, &path);
+    int r = strbuf_error(&path);
+    if (r == 0 && path.len > 0) {
+        r = pauses_move(app->pauses, strbuf_str(&path));
+    }
+    if (r < 0) {
+        CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
+        strbuf_addf(&detail, "what is paused will not outlive a restart: %s cannot be written: %s", strbuf_str(&path),
+                    strerror(-r));
+        app_say(app, EVENT_CONFIG_LOADED, EVENT_WARNING, &detail);
+    }
+}
+
 static void app_on_pauses(void *userdata, usec_t now) {
     struct app_state *app = userdata;
     for (size_t i = 0; i < app->n_targets; i++) {
@@ -94,6 +110,6 @@ void app_restore_pauses(struct app_state *app, usec_t now) {
 }
 
 void app_retain_pauses(struct app_state *app, usec_t now) {
-    (void)app_place_pauses(app);
+    app_move_pauses(app);
     pauses_retain(app->pauses, app_knows_paused, app, now);
 }

@@ -254,6 +254,27 @@ int pauses_set_path(struct pauses *pauses, const char *path) {
     return pauses->path ? 0 : -ENOMEM;
 }
 
+int pauses_move(struct pauses *pauses, const char *path) {
+    if (pauses->path && strcmp(pauses->path, path) == 0) {
+        return 0;
+    }
+    CLEANUP(freep) char *next = strdup(path);
+    if (!next) {
+        return -ENOMEM;
+    }
+    // Without pauses, too: whatever is there is of a run long before, and must not be taken up by the next.
+    int r = pause_file_save(next, pauses->items, pauses->n_items);
+    if (r < 0) {
+        return r;
+    }
+    if (pauses->path) {
+        (void)pause_file_save(pauses->path, NULL, 0);
+    }
+    free(pauses->path);
+    pauses->path = TAKE_PTR(next);
+    return 0;
+}
+
 struct pauses *pauses_new(struct loop *loop, struct sinks *sinks, void (*changed)(void *userdata, usec_t now),
                           void *userdata) {
     struct pauses *pauses = calloc(1, sizeof(*pauses));

@@ -43,8 +43,11 @@ struct pauses *pauses_new(struct loop *loop, struct sinks *sinks, void (*changed
 struct pauses *pauses_free(struct pauses *pauses); // NULL-safe, returns NULL
 DEFINE_CLEANUP(struct pauses *, pauses_free)
 
-// Where to remember them from now on; NULL: nowhere. Once set it stays. 0 or -ENOMEM.
+// Where to remember them, and where a run before has done so; NULL: nowhere. Once, before pauses_restore(). 0 or
+// -ENOMEM.
 int pauses_set_path(struct pauses *pauses, const char *path);
+// Remembers them there from now on, and no longer where it was. -errno: it stays as it was.
+int pauses_move(struct pauses *pauses, const char *path);
 // Takes up what a run before has left. What cannot be read may have been a pause: everything is paused then, for
 // PAUSE_DEFAULT, and it is said so.
 void pauses_restore(struct pauses *pauses, usec_t now);

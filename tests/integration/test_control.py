@@ -12,7 +12,7 @@ import pytest
 
 from pgvtest import process
 from pgvtest.clients import Session, idle
-from pgvtest.daemon import command, rule, wrapper, write_config
+from pgvtest.daemon import Daemon, command, rule, wrapper, write_config
 from pgvtest.proxy import Proxy
 from pgvtest.served import Served, curl
 from pgvtest.server import Postgres
@@ -168,6 +168,20 @@ def test_a_pause_outlives_reload_and_restart(server, tmp_path):
         tell(served, "reload")
         assert served.daemon.wait("resumed")["reason"] == "gone"
         session.wait_dead()
+    # Beside the socket, also when a reload has moved that.
+    with Served(server, tmp_path, IDLE) as served:
+        served.daemon.wait_up()
+        tell(served, "pause", "idle")
+        assert os.path.exists(served.path + ".pauses")
+        moved = {**served.content, "control": {"socket": str(tmp_path / "moved.sock")}}
+        write_config(served.daemon.directory, moved)
+        assert "enforcing: 1 target, 2 rules" in tell(served, "reload")
+        assert not os.path.exists(served.path + ".pauses")
+    with Daemon(moved) as daemon:
+        paused = daemon.wait("paused")
+        assert (paused["reason"], paused["rule"]) == ("restored", "idle")
+        result = command("resume", "--socket", moved["control"]["socket"])
+        assert result.returncode == 0, result
     # In the state directory, where there is one; and what is damaged pauses.
     state = tmp_path / "state"
     state.mkdir()

@@ -10,6 +10,7 @@
 #include "../../src/daemon/pause_file.h"
 #include "daemon/clock.h"
 #include "support/check.h"
+#include "support/oom.h"
 #include "util/fd.h"
 #include "util/macro.h"
 
@@ -225,6 +226,52 @@ static void is_bounded(void) {
     (void)unlink(path);
 }
 
+static void follows_to_another_place(void) {
+    CLEANUP(world_deinit) struct world world;
+    CLEANUP(strbuf_deinit) struct strbuf there = STRBUF_EMPTY, nowhere = STRBUF_EMPTY;
+    struct pause items[PAUSE_MAX];
+    size_t n;
+    strbuf_addf(&there, "%s.there", path);
+    strbuf_addf(&nowhere, "%s/none/x", folder);
+    world_init(&world, true);
+    add(&world, PAUSE_RULE, "idle", USEC_PER_HOUR);
+    CHECK_EQ(pauses_move(world.pauses, path), 0);
+    CHECK_EQ(access(path, F_OK), 0);
+    CHECK_EQ(pauses_move(world.pauses, strbuf_str(&nowhere)), -ENOENT);
+    CHECK_EQ(access(path, F_OK), 0);
+    CHECK_EQ(pauses_move(world.pauses, strbuf_str(&there)), 0);
+    CHECK_NE(access(path, F_OK), 0);
+    CHECK_EQ(pause_file_load(strbuf_str(&there), items, &n), 0);
+    CHECK_EQ(n, 1u);
+    CHECK_STR(items[0].name, "idle");
+    free(items[0].name);
+    // Without pauses nothing is left there that the next start would take up.
+    CHECK_EQ(pause_file_save(path, world.pauses->items, 1), 0);
+    CHECK(pauses_remove(world.pauses, PAUSE_RULE, "idle", EVENT_NOBODY, clock_monotonic()));
+    CHECK_NE(access(strbuf_str(&there), F_OK), 0);
+    CHECK_EQ(pauses_move(world.pauses, path), 0);
+    CHECK_NE(access(path, F_OK), 0);
+}
+
+static int move_once(void *userdata) {
+    struct pauses *pauses = userdata;
+    free(pauses->path);
+    pauses->path = NULL;
+    return pauses_move(pauses, path);
+}
+
+static void moves_without_memory(void) {
+    CLEANUP(world_deinit) struct world world;
+    world_init(&world, false);
+    CHECK_EQ(pauses_set_path(world.pauses, "/nowhere/at/all"), 0);
+    for (unsigned i = 1; i < 3; i++) {
+        oom_arm(i);
+        int r = move_once(world.pauses);
+        bool fired = oom_disarm();
+        CHECK_EQ(r, fired ? -ENOMEM : 0);
+    }
+}
+
 static bool knows(void *userdata, const struct pause *pause) {
     return strcmp(userdata, pause->name) == 0;
 }
@@ -257,6 +304,8 @@ int main(int argc, char **argv) {
         {"damage_pauses", damage_pauses},
         {"warns_of_a_folder_that_is_none", warns_of_a_folder_that_is_none},
         {"is_bounded", is_bounded},
+        {"follows_to_another_place", follows_to_another_place},
+        {"moves_without_memory", moves_without_memory},
         {"forgets_what_is_no_more", forgets_what_is_no_more},
         {"cleans_up", cleans_up},
     };
