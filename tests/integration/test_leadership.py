@@ -120,6 +120,24 @@ def test_a_stranger_disarms_nobody(server, where):
             daemon.wait("alarm", alarm="leader_unknown", reason="cleared")
 
 
+def test_a_crowd_of_strangers_hides_nobody(server):
+    """More of them share the key than are read: whoever leads is still seen, and one acts."""
+    crowd = [Session(server, "app", query=f"SELECT pg_advisory_lock_shared({KEY})") for _ in range(25)]
+    with Daemon(content_of(server, "template1")) as first:
+        first.wait("leadership", reason="leads")
+        with Daemon(content_of(server)) as second:
+            second.wait("leadership", reason="follows")
+            for victim in idle(server, 3, "worker"):
+                first.outcome(victim, "gone")
+            assert not acts(second)
+            first.stop()
+            second.wait("leadership", reason="unknown_holder")
+            second.outcome(idle(server, 1, "worker")[0], "gone")
+            for one in crowd:
+                one.close()
+            second.wait("leadership", reason="leads")
+
+
 def test_a_strangers_function_in_autovacuum_disarms_nobody():
     """Who may create a table may have the key taken by a process that has no role."""
     settings = {"autovacuum": "on", "autovacuum_naptime": "1s", "autovacuum_analyze_threshold": "1"}
