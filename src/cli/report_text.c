@@ -16,8 +16,9 @@
 #define REPORT_PLAIN "\033[0m"
 
 void report_add_label(struct strbuf *sb, const char *label) {
+    // Escaped when it was made; but who answers at a socket need not be the daemon.
     if (label[0] == '"') {
-        strbuf_add(sb, label);
+        escape_printable(sb, label, strlen(label));
     } else {
         escape_text(sb, label);
     }
@@ -209,7 +210,8 @@ static void report_text_alarms(const struct report_target *target, const struct 
                     screen->colour && critical ? REPORT_PLAIN : "");
         escape_text(sb, alarm->name);
         if (alarm->group) {
-            strbuf_addf(sb, " of %s", alarm->group); // printable already
+            strbuf_add(sb, " of ");
+            escape_printable(sb, alarm->group, strlen(alarm->group));
         }
         if (report_alarm_metric(target->policy, alarm->name, &metric) && alarm->value != EVENT_NUMBER_NONE) {
             strbuf_addf(sb, ": %s ", metric_to_string(metric));

@@ -230,7 +230,8 @@ static void status_add_alarms(const struct painter *painter, json_t *target) {
         escape_text(sb, json_read_text(alarm, "name"));
         if (*json_read_text(alarm, "group")) {
             strbuf_add(sb, " of ");
-            status_add_label(sb, json_read_text(alarm, "group"));
+            const char *group = json_read_text(alarm, "group"); // escaped when it was made
+            escape_printable(sb, group, strlen(group));
         }
         if (json_is_integer(value)) {
             strbuf_add(sb, ": ");

@@ -140,6 +140,25 @@ static void text_has_colour(void) {
     tear_down();
 }
 
+// As from a document of somebody who answers at the daemon's path, and escapes nothing.
+static void text_is_safe_whoever_tells(void) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    static struct summary_group forged = {"\"a\x1b[2J\\x1b\"", false, "u", "d", SESSION_STATE_IDLE, 1, 0};
+    static struct summary_alarm raised = {.name = "\x1b", .group = "u, \"\x1b\\n\"", .value = EVENT_NUMBER_NONE};
+
+    set_up();
+    summary.groups = &forged;
+    summary.n_groups = 1;
+    summary.alarms = &raised;
+    summary.n_alarms = 1;
+    CHECK_EQ(report_text(&target, &plain, &text), 0);
+    CHECK_EQ(report_csv(&target, &text), 0);
+    CHECK_LACKS(strbuf_str(&text), "\x1b");
+    CHECK_CONTAINS(strbuf_str(&text), "  \"a\\x1b[2J\\x1b\" ");
+    CHECK_CONTAINS(strbuf_str(&text), "WARNING \\x1b of u, \"\\x1b\\n\"\n");
+    tear_down();
+}
+
 static void text_tells_alarms_and_rules(void) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
 
@@ -279,6 +298,7 @@ static void tells_out_of_memory(void) {
 }
 
 CHECK_MAIN({"text_is_exact", text_is_exact}, {"text_has_colour", text_has_colour}, {"text_is_cut", text_is_cut},
+           {"text_is_safe_whoever_tells", text_is_safe_whoever_tells},
            {"text_tells_alarms_and_rules", text_tells_alarms_and_rules},
            {"json_tells_alarms_and_rules", json_tells_alarms_and_rules}, {"json_has_its_shape", json_has_its_shape},
            {"csv_is_safe", csv_is_safe}, {"tells_out_of_memory", tells_out_of_memory})
