@@ -67,6 +67,7 @@ struct webhook_alert {
     usec_t ended[SEVERITY_CRITICAL + 1];
     uint64_t serial; // of the last change
     uint64_t acked;  // of the change that the receiver has, or that was given up; the same: nothing is owed
+    bool is_given_up;
     // In the message under way.
     bool is_under_way;
     uint64_t sent;
@@ -103,7 +104,8 @@ DEFINE_CLEANUP(struct webhook_queue *, webhook_queue_free)
 
 // Alarms are queued, other events ignored. What finds no place or no memory is counted and told.
 void webhook_queue_push(struct webhook_queue *queue, const struct event *event, usec_t now, usec_t realtime);
-// Alarms that stand in `from` and that the queue does not know.
+// Alarms that stand in `from` and of which the receiver does not know: because nobody told it so far, or because it was
+// given up to. After a reload, which may have mended that.
 void webhook_queue_seed(struct webhook_queue *queue, const struct webhook_queue *from, usec_t now);
 void webhook_queue_set_min_severity(struct webhook_queue *queue, enum severity min_severity);
 

@@ -251,6 +251,7 @@ static void webhook_take_change(struct webhook_queue *queue, struct webhook_aler
     alert->serial++;
     alert->n_rejections = 0;
     alert->refused_since = USEC_INFINITY;
+    alert->is_given_up = false;
     webhook_change(alert, severity, realtime);
     DL_DELETE(queue->alerts, alert);
     DL_APPEND(queue->alerts, alert);
@@ -289,10 +290,16 @@ void webhook_queue_push(struct webhook_queue *queue, const struct event *event, 
     }
 }
 
+// The receiver has heard that the alarm stands, or is owed it.
+static bool webhook_is_covered(const struct webhook_queue *queue, const struct event *event) {
+    const struct webhook_alert *alert = webhook_find(queue, event);
+    return alert && webhook_stands(alert) && !alert->is_given_up;
+}
+
 void webhook_queue_seed(struct webhook_queue *queue, const struct webhook_queue *from, usec_t now) {
     const struct webhook_alert *alert;
     DL_FOREACH(from->alerts, alert) {
-        if (webhook_stands(alert) && !webhook_find(queue, &alert->event)) {
+        if (webhook_stands(alert) && !webhook_is_covered(queue, &alert->event)) {
             webhook_queue_push(queue, &alert->event, now, alert->realtime);
         }
     }
@@ -349,6 +356,7 @@ static void webhook_acknowledge(struct webhook_queue *queue, struct webhook_aler
     queue->counts.sent += alert->acked != alert->sent;
     alert->acked = alert->sent;
     alert->told &= ~alert->resolved;
+    alert->is_given_up = false;
     alert->refused_since = USEC_INFINITY;
     alert->n_rejections = 0;
     alert->told |= WEBHOOK_BIT(alert->severity);
@@ -381,6 +389,7 @@ static void webhook_fail(struct webhook_queue *queue, struct webhook_alert *aler
     }
     if (webhook_is_owed(alert) && webhook_gives_up(alert, result, now)) {
         alert->acked = alert->serial;
+        alert->is_given_up = true;
         queue->counts.failed++;
         queue->n_tells_given_up++;
     }

@@ -259,6 +259,31 @@ static void seeds(void) {
     CHECK_EQ(webhook_queue_counts(queue)->sent, 2);
 }
 
+// After a reload: what the output was not told because it did not want to hear it, although its end is still owed, and
+// what it would not take.
+static void seeds_what_was_not_heard(void) {
+    CLEANUP(webhook_queue_freep) struct webhook_queue *standing = open_queue(NULL, SEVERITY_WARNING);
+    CLEANUP(webhook_queue_freep) struct webhook_queue *queue = open_queue(&webhook_slack, SEVERITY_CRITICAL);
+    push(standing, "a", SEVERITY_CRITICAL, "raised", 0);
+    push(queue, "a", SEVERITY_CRITICAL, "raised", 0);
+    push(standing, "a", SEVERITY_WARNING, "eased", 1);
+    push(queue, "a", SEVERITY_WARNING, "eased", 1);
+    webhook_queue_set_min_severity(queue, SEVERITY_WARNING);
+    webhook_queue_seed(queue, standing, NOW + 1);
+    deliver(queue, NOW + 1, "WARNING a, was CRITICAL");
+    CHECK_EQ(webhook_queue_n_alerts(queue), 1);
+
+    push(standing, "b", SEVERITY_WARNING, "raised", 2);
+    push(queue, "b", SEVERITY_WARNING, "raised", 2);
+    (void)fail_until_given_up(queue, NOW + 2, 400);
+    CHECK_EQ(webhook_queue_n_owed(queue), 0);
+    webhook_queue_hurry(queue);
+    webhook_queue_seed(queue, standing, NOW + 3);
+    deliver(queue, NOW + 3, "WARNING b");
+    webhook_queue_seed(queue, standing, NOW + 4);
+    CHECK_EQ(webhook_queue_n_owed(queue), 0);
+}
+
 static void discards(void) {
     CLEANUP(webhook_queue_freep) struct webhook_queue *queue = open_queue(&webhook_slack, SEVERITY_WARNING);
     push(queue, "a", SEVERITY_WARNING, "raised", 0);
@@ -302,5 +327,6 @@ CHECK_MAIN({"other_events_are_not_told", other_events_are_not_told}, {"min_sever
            {"retries", retries}, {"one_failure_is_not_told", one_failure_is_not_told}, {"retry_after", retry_after},
            {"statuses", statuses}, {"rejected", rejected}, {"refused", refused}, {"unanswered", unanswered},
            {"coalesces", coalesces}, {"same_name_elsewhere_is_another", same_name_elsewhere_is_another},
-           {"bounded", bounded}, {"seeds", seeds}, {"discards", discards}, {"settings_say_why", settings_say_why},
+           {"bounded", bounded}, {"seeds", seeds}, {"seeds_what_was_not_heard", seeds_what_was_not_heard},
+           {"discards", discards}, {"settings_say_why", settings_say_why},
            {"out_of_memory_at_the_end", out_of_memory_at_the_end})
