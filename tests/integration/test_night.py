@@ -24,8 +24,8 @@ def shell(script, *arguments, timeout=30):
     return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
 
 
-def watcher(*arguments):
-    argv = [*wrapper(), process.binary(), "report", "--watch=200ms", *arguments]
+def watcher(interval, *arguments):
+    argv = [*wrapper(), process.binary(), "report", f"--watch={interval}", *arguments]
     return process.spawn(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -45,7 +45,7 @@ def test_a_watch_ends_with_its_reader(server, tmp_path):
         path = os.path.join(served.daemon.directory, "pgvigil.yaml")
         served.daemon.wait_up()
         for more in ([], ["--direct"]):
-            child = watcher("-c", path, *more)
+            child = watcher("200ms", "-c", path, *more)
             assert child.stdout.readline()
             child.stdout.close()
             assert child.wait(timeout=20) == 1, more
@@ -58,7 +58,7 @@ def test_a_watch_ends_cleanly_by_a_signal(server, tmp_path):
         path = os.path.join(served.daemon.directory, "pgvigil.yaml")
         served.daemon.wait_up()
         for more in ([], ["--direct"]):
-            child = watcher("-c", path, *more)
+            child = watcher("60s", "-c", path, *more)
             assert child.stdout.readline()
             time.sleep(1)  # while it waits, and not while it asks
             child.send_signal(signal.SIGINT)
