@@ -54,6 +54,9 @@ enum act_result {
     ACT_UNRECORDED, // not sent: no log sink took the intent
 };
 
+// More than these are not asked of: each costs the server a look at all of its locks.
+#define GUARD_MAX_WAITERS 8
+
 // The test of the guarded statement, next to (pid, backend_start): all of these are as they were.
 struct guard_test {
     struct session_id id;
@@ -67,6 +70,10 @@ struct guard_test {
     // Protections that can begin between the poll and the statement.
     bool spare_listeners;
     bool spare_maintenance;
+    // `when: blocks`: of these pids at least so many must still wait for its locks; 0: not tested.
+    int64_t waiters[GUARD_MAX_WAITERS];
+    size_t n_waiters;
+    size_t n_waiting;
 };
 
 struct decision {

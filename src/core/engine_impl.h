@@ -119,6 +119,8 @@ usec_t engine_gap_after(const struct engine *engine); // without a full scan for
 void engine_arm(struct engine *engine, bool full);    // engine_preview() needs no more of it
 // The pids of the sessions that it holds up: "4711, 4712 and 3 more"; NULL in *ret: nobody. 0 or -ENOMEM.
 int engine_blocked_text(struct engine *engine, const struct session *session, const char **ret);
+// The first of them, at most `max`; how many.
+size_t engine_waiters(const struct engine *engine, const struct session *session, int64_t *ret, size_t max);
 void engine_abort_watch(struct engine *engine); // what the step said reaches nobody
 
 // engine_decide.c: lets the rules speak on the scan just taken in.

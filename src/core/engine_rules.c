@@ -122,6 +122,11 @@ static int engine_make_decision(struct engine *engine, const struct turn *turn, 
         .spare_listeners = policy->protect.listeners,
         .spare_maintenance = policy->protect.maintenance,
     };
+    if (timeout && timeout->when.blocks > 0) {
+        struct guard_test *test = &decision.test;
+        test->n_waiters = engine_waiters(engine, session, test->waiters, GUARD_MAX_WAITERS);
+        test->n_waiting = MIN((size_t)timeout->when.blocks, test->n_waiters);
+    }
     *ret = decision;
     return 0;
 }

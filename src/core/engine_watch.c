@@ -131,6 +131,17 @@ int engine_blocked_text(struct engine *engine, const struct session *session, co
     return *ret ? 0 : -ENOMEM;
 }
 
+size_t engine_waiters(const struct engine *engine, const struct session *session, int64_t *ret, size_t max) {
+    size_t n;
+    const struct blocking *blocking = engine_blockings(engine, session->id.id, &n);
+
+    n = MIN(n, max);
+    for (size_t i = 0; i < n; i++) {
+        ret[i] = blocking[i].waiter;
+    }
+    return n;
+}
+
 // --- Whom the rules cover -------------------------------------------------------------------------------------------
 
 static const char *engine_rule_name(const struct engine *engine, size_t rule) {

@@ -3,6 +3,8 @@
 // JOB_ACT: one guarded statement for each decision, each with a sync of its own, so that an error on one (a session of
 // a superuser) cannot hide what happened to the others.
 #include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +36,15 @@ static void act_add_states(struct strbuf *sb, unsigned states) {
     strbuf_add_char(sb, '}');
 }
 
+// {4711,4712}
+static void act_add_waiters(struct strbuf *sb, const struct guard_test *test) {
+    strbuf_add_char(sb, '{');
+    for (size_t i = 0; i < test->n_waiters; i++) {
+        strbuf_addf(sb, i == 0 ? "%" PRId64 : ",%" PRId64, test->waiters[i]);
+    }
+    strbuf_add_char(sb, '}');
+}
+
 static int act_send(struct job *job, PGconn *pq, unsigned request, usec_t now) {
     struct job_act *a = &job->act;
     const struct act *act = &a->acts[request];
@@ -41,6 +52,7 @@ static int act_send(struct job *job, PGconn *pq, unsigned request, usec_t now) {
     bool terminate = act->action == ACTION_TERMINATE;
     struct params params = {0};
     CLEANUP(strbuf_deinit) struct strbuf states = STRBUF_EMPTY;
+    CLEANUP(strbuf_deinit) struct strbuf waiters = STRBUF_EMPTY;
     (void)now;
 
     params_add_int32(&params, (int32_t)test->id.id);
@@ -51,9 +63,9 @@ static int act_send(struct job *job, PGconn *pq, unsigned request, usec_t now) {
     }
     // A rule that names no state judges those alone that show theirs: a session that hides it now hides what it does.
     act_add_states(&states, test->states == 0 ? SESSION_STATES_ANY : test->states);
-    int r = strbuf_error(&states);
-    if (r < 0) {
-        return r;
+    act_add_waiters(&waiters, test);
+    if (strbuf_error(&states) < 0 || strbuf_error(&waiters) < 0) {
+        return -ENOMEM;
     }
     params_add_oid(&params, test->user_oid);
     params_add_oid(&params, test->database_oid);
@@ -64,6 +76,8 @@ static int act_send(struct job *job, PGconn *pq, unsigned request, usec_t now) {
     params_add_bool(&params, test->spare_listeners);
     params_add_bool(&params, test->spare_maintenance);
     params_add_timestamp(&params, test->query_start);
+    params_add_text(&params, test->n_waiting == 0 ? NULL : strbuf_str(&waiters));
+    params_add_int32(&params, (int32_t)test->n_waiting);
     // From here on it may reach the server.
     a->reports[request].result = ACT_UNKNOWN;
     return query_send(pq, terminate ? STATEMENT_TERMINATE : STATEMENT_CANCEL, a->options.prepared, &params);

@@ -82,7 +82,7 @@ static void queries_of_other_encodings(void) {
 
 static void blockers(void) {
     struct live live = live_set_up("vigil_test");
-    PGconn *holder = live_client(""), *first = live_client(""), *second = live_client("");
+    PGconn *holder = live_client("user='vigil app'"), *first = live_client(""), *second = live_client("");
     live_sql(holder, "BEGIN; SELECT pg_advisory_xact_lock(77)");
     CHECK_EQ(PQsendQuery(first, "SELECT pg_advisory_lock(77)"), 1);
     (void)usleep(100000);
@@ -101,6 +101,22 @@ static void blockers(void) {
     CHECK_EQ(row->n_blocked_by, 2); // who stands before it in the queue counts
     CHECK_EQ(row->blocked_by[0] + row->blocked_by[1], PQbackendPID(holder) + PQbackendPID(first));
     CHECK_EQ(live_row(job_scan(job), holder)->n_blocked_by, 0);
+    // Who is ended for it must still hold up so many of them when it is.
+    struct decision decision = live_decide(job_scan(job), holder, SESSION_TIME_STATE_CHANGE);
+    decision.test.waiters[0] = PQbackendPID(first);
+    decision.test.waiters[1] = PQbackendPID(second);
+    decision.test.n_waiters = decision.test.n_waiting = 2;
+    struct decision decisions[3] = {decision, decision, decision};
+    decisions[0].test.waiters[1] = PQbackendPID(holder); // waits for nobody
+    decisions[1].test.waiters[1] = 1;                    // not there
+    size_t n;
+    struct job *act = live_run_ok(live.connection, job_act_new(&live.options, decisions, 2));
+    CHECK_EQ(job_acts(act, &n)[0].result, ACT_CHANGED);
+    CHECK_EQ(job_acts(act, &n)[1].result, ACT_CHANGED);
+    job_free(act);
+    act = live_run_ok(live.connection, job_act_new(&live.options, &decisions[2], 1));
+    CHECK_EQ(job_acts(act, &n)[0].result, ACT_SIGNALLED);
+    job_free(act);
     job_free(job);
     PQfinish(holder);
     PQfinish(first);
