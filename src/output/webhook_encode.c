@@ -50,7 +50,7 @@ static void alertmanager_put_name(struct json_tree *tree, json_t *labels, const 
 }
 
 static void alertmanager_append(struct json_tree *tree, json_t *array, const struct webhook_alert *alert,
-                                enum severity severity, usec_t ends_at) {
+                                enum severity severity, usec_t realtime) {
     const struct event *event = &alert->event;
     json_t *object = json_tree_append_object(tree, array);
     // The labels are what Alertmanager knows an alert by: the same for the same alarm and severity, whatever it
@@ -66,9 +66,13 @@ static void alertmanager_append(struct json_tree *tree, json_t *array, const str
     webhook_put_if(tree, annotations, "description", event->detail);
     webhook_put_if(tree, annotations, "hint", event->hint);
     webhook_put_if(tree, annotations, "holders", event->holders);
-    json_tree_put_time(tree, object, "startsAt", alert->began[severity]);
-    // An alert that ends before it starts is refused, and our clock may step.
-    json_tree_put_time(tree, object, "endsAt", MAX(ends_at, alert->began[severity]));
+    // Our clock may step. What began or ended in what is the future since would begin or end only then; and an alert
+    // that ends before it starts is refused.
+    usec_t starts_at = MIN(alert->began[severity], realtime);
+    usec_t ends_at = alert->severity == severity ? usec_add(realtime, WEBHOOK_ALERTMANAGER_EXPIRES)
+                                                 : MIN(alert->ended[severity], realtime);
+    json_tree_put_time(tree, object, "startsAt", starts_at);
+    json_tree_put_time(tree, object, "endsAt", MAX(ends_at, starts_at));
 }
 
 // Another severity is another alert: the old one is told to have ended in the same message.
@@ -81,11 +85,8 @@ static int alertmanager_encode(const struct webhook_alert *const *alerts, size_t
     for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j < ARRAY_SIZE(severities); j++) {
             enum severity severity = severities[j];
-            if (alerts[i]->severity == severity) {
-                alertmanager_append(&tree, array, alerts[i], severity,
-                                    usec_add(realtime, WEBHOOK_ALERTMANAGER_EXPIRES));
-            } else if (alerts[i]->told & WEBHOOK_BIT(severity)) {
-                alertmanager_append(&tree, array, alerts[i], severity, alerts[i]->ended[severity]);
+            if (alerts[i]->severity == severity || alerts[i]->told & WEBHOOK_BIT(severity)) {
+                alertmanager_append(&tree, array, alerts[i], severity, realtime);
             }
         }
     }

@@ -82,6 +82,24 @@ static void alertmanager_repeats(void) {
     CHECK_EQ(webhook_queue_counts(queue)->sent, 2); // changes, not messages
 }
 
+// Alertmanager holds an alert that ends in the future for one that stands.
+static void alertmanager_after_a_step_of_the_clock(void) {
+    CLEANUP(webhook_queue_freep) struct webhook_queue *queue = open_queue(&webhook_alertmanager, SEVERITY_WARNING);
+    CLEANUP(strbuf_deinit) struct strbuf ended = STRBUF_EMPTY, stands = STRBUF_EMPTY;
+    const usec_t back = SAMPLE_REALTIME - USEC_PER_HOUR;
+    push(queue, "a", SEVERITY_WARNING, "raised", 0);
+    push(queue, "a", SEVERITY_NONE, "cleared", USEC_PER_SEC);
+    CHECK_EQ(webhook_queue_take(queue, NOW + USEC_PER_MINUTE, back, &ended), 0);
+    CHECK_CONTAINS(strbuf_str(&ended), "\"startsAt\":\"2025-01-02T02:04:05.678Z\"");
+    CHECK_CONTAINS(strbuf_str(&ended), "\"endsAt\":\"2025-01-02T02:04:05.678Z\"");
+    settle(queue, WEBHOOK_SENT, NOW + USEC_PER_MINUTE);
+    push(queue, "b", SEVERITY_WARNING, "raised", 0);
+    CHECK_EQ(webhook_queue_take(queue, NOW + USEC_PER_MINUTE, back, &stands), 0);
+    CHECK_CONTAINS(strbuf_str(&stands), "\"startsAt\":\"2025-01-02T02:04:05.678Z\"");
+    CHECK_CONTAINS(strbuf_str(&stands), "\"endsAt\":\"2025-01-02T02:08:05.678Z\"");
+    settle(queue, WEBHOOK_SENT, NOW + USEC_PER_MINUTE);
+}
+
 static void slack(void) {
     CLEANUP(webhook_queue_freep) struct webhook_queue *queue = open_queue(&webhook_slack, SEVERITY_WARNING);
     push(queue, "a", SEVERITY_WARNING, "raised", 0);
@@ -185,5 +203,6 @@ static void out_of_memory(void) {
 }
 
 CHECK_MAIN({"alertmanager", alertmanager}, {"alertmanager_leaves_nothing_behind", alertmanager_leaves_nothing_behind},
-           {"alertmanager_repeats", alertmanager_repeats}, {"slack", slack}, {"json", json}, {"hostile", hostile},
-           {"out_of_memory", out_of_memory})
+           {"alertmanager_repeats", alertmanager_repeats},
+           {"alertmanager_after_a_step_of_the_clock", alertmanager_after_a_step_of_the_clock}, {"slack", slack},
+           {"json", json}, {"hostile", hostile}, {"out_of_memory", out_of_memory})
