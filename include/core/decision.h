@@ -70,6 +70,7 @@ struct guard_test {
     // Protections that can begin between the poll and the statement.
     bool spare_listeners;
     bool spare_maintenance;
+    bool spare_superusers;
     // `when: blocks`: of these pids at least so many must still wait for its locks; 0: not tested.
     int64_t waiters[GUARD_MAX_WAITERS];
     size_t n_waiters;

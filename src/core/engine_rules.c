@@ -121,6 +121,7 @@ static int engine_make_decision(struct engine *engine, const struct turn *turn, 
             engine_tests_query(engine, candidate) ? session->times[SESSION_TIME_QUERY_START] : TIMESTAMP_NONE,
         .spare_listeners = policy->protect.listeners,
         .spare_maintenance = policy->protect.maintenance,
+        .spare_superusers = policy->protect.superusers,
     };
     if (timeout && timeout->when.blocks > 0) {
         struct guard_test *test = &decision.test;

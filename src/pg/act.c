@@ -78,6 +78,7 @@ static int act_send(struct job *job, PGconn *pq, unsigned request, usec_t now) {
     params_add_timestamp(&params, test->query_start);
     params_add_text(&params, test->n_waiting == 0 ? NULL : strbuf_str(&waiters));
     params_add_int32(&params, (int32_t)test->n_waiting);
+    params_add_bool(&params, test->spare_superusers);
     // From here on it may reach the server.
     a->reports[request].result = ACT_UNKNOWN;
     return query_send(pq, terminate ? STATEMENT_TERMINATE : STATEMENT_CANCEL, a->options.prepared, &params);

@@ -240,7 +240,7 @@ static const char sql_leave_lead[] = "SELECT pg_catalog.pg_advisory_unlock(" LEA
 // Names are compared as bytes of UTF-8, as they came.
 // $1 pid, $2 backend_start, $3 role, $4 database, $5 application_name, $6 states, $7 which time,
 // $8 its value, $9 spare listeners, $10 spare maintenance, $11 query_start (NULL: not tested), $12 pids (NULL: not
-// tested) of which $13 must wait for its locks.
+// tested) of which $13 must wait for its locks, $14 spare superusers.
 #define GUARD                                                                                                          \
     "a.pid" NE "pg_catalog.pg_backend_pid() AND a.backend_type" EQ "'client backend' AND a.backend_start" EQ "$2 "     \
     "AND a.usesysid" EQ "$3 AND a.datid" EQ "$4 "                                                                      \
@@ -250,6 +250,7 @@ static const char sql_leave_lead[] = "SELECT pg_catalog.pg_advisory_unlock(" LEA
     "AND ($11 IS NULL OR a.query_start" EQ "$11) "                                                                     \
     "AND COALESCE(a.wait_event" NE "'SyncRep', true) AND NOT ($9 AND " BEGINS(LISTEN) ") "                             \
     "AND NOT ($10 AND (a.state" EQ "'active' OR a.state" EQ "'fastpath function call') AND " BEGINS(MAINTENANCE) ") "  \
+    "AND NOT ($14 AND EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid" EQ "a.usesysid AND r.rolsuper)) "         \
     "AND ($12 IS NULL OR (SELECT pg_catalog.count(*) FROM pg_catalog.unnest($12) w(pid) "                              \
     "WHERE a.pid" EQ "ANY (pg_catalog.pg_blocking_pids(w.pid)))" GE "$13)"
 // What the race bench compares with: identity alone.
@@ -365,9 +366,9 @@ static const struct column columns_act[] = {
 #define PARAMS(n, ...) .params = {__VA_ARGS__}, .n_params = (n)
 #define ACT_ROW COLUMNS(columns_act), ROWS(0, 1)
 #define GUARD_PARAMS                                                                                                   \
-    PARAMS(13, PG_TYPE_INT4, PG_TYPE_TIMESTAMPTZ, PG_TYPE_OID, PG_TYPE_OID, PG_TYPE_BYTEA, PG_TYPE_TEXT_ARRAY,         \
+    PARAMS(14, PG_TYPE_INT4, PG_TYPE_TIMESTAMPTZ, PG_TYPE_OID, PG_TYPE_OID, PG_TYPE_BYTEA, PG_TYPE_TEXT_ARRAY,         \
            PG_TYPE_INT4, PG_TYPE_TIMESTAMPTZ, PG_TYPE_BOOL, PG_TYPE_BOOL, PG_TYPE_TIMESTAMPTZ, PG_TYPE_INT4_ARRAY,     \
-           PG_TYPE_INT4)
+           PG_TYPE_INT4, PG_TYPE_BOOL)
 
 static const struct statement statements[] = {
     [STATEMENT_IDENTIFY] = {"identify", false, sql_identify, COLUMNS(columns_identify), ROWS(1, 1)},

@@ -57,7 +57,7 @@ struct column {
     bool nullable;
 };
 
-#define QUERY_MAX_PARAMS 13
+#define QUERY_MAX_PARAMS 14
 #define QUERY_MAX_BLOCKERS 100 // of one session that waits
 #define QUERY_MAX_LEADERS 20
 #define SURVEY_MAX_OVERRIDES 500

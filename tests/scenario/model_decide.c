@@ -135,6 +135,9 @@ static void check_test(const struct model *model, const struct turn *turn, const
         HOLDS(P1_THE_TEST_IS_THE_ROW, rule->has_since || row->state != SESSION_STATE_ACTIVE ||
                                           test->states == SESSION_STATE_BIT(SESSION_STATE_ACTIVE));
     }
+    HOLDS(P4_NEVER_THE_PROTECTED, test->spare_superusers == model->policy.superusers &&
+                                      test->spare_listeners == model->policy.listeners &&
+                                      test->spare_maintenance == model->policy.maintenance);
     size_t blocks = turn->is_quota ? 0 : (size_t)rule->blocks;
     HOLDS(P1_THE_TEST_IS_THE_ROW, test->n_waiting == MIN(blocks, (size_t)GUARD_MAX_WAITERS) &&
                                       (blocks > 0 || test->n_waiters == 0) && test->n_waiters >= test->n_waiting);

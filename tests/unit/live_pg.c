@@ -247,6 +247,28 @@ static void acts(void) {
     connection_free(live.connection);
 }
 
+// A role may become a superuser between the poll and the act; we may be one, whom the server would not stop.
+static void superusers_are_spared(void) {
+    struct live live = live_set_up(NULL);
+    PGconn *client = live_client("user='vigil app'"), *admin = live_client("");
+    struct job *poll_job = live_run_ok(live.connection, job_poll_new(&live.options));
+    struct decision decision = live_decide(job_scan(poll_job), client, SESSION_TIME_BACKEND_START);
+    decision.test.states = 0;
+    live_sql(admin, "ALTER ROLE \"vigil app\" SUPERUSER");
+    for (int spared = 1; spared >= 0; spared--) {
+        decision.test.spare_superusers = spared;
+        struct job *job = live_run_ok(live.connection, job_act_new(&live.options, &decision, 1));
+        size_t n;
+        CHECK_EQ(job_acts(job, &n)[0].result, spared ? ACT_CHANGED : ACT_SIGNALLED);
+        job_free(job);
+    }
+    live_sql(admin, "ALTER ROLE \"vigil app\" NOSUPERUSER");
+    job_free(poll_job);
+    PQfinish(client);
+    PQfinish(admin);
+    connection_free(live.connection);
+}
+
 static void cancels(void) {
     struct live live = live_set_up("vigil_test");
     PGconn *client = live_client("user='vigil app'");
@@ -464,6 +486,6 @@ static void own_encoding(void) {
     PQfinish(pq);
 }
 
-CHECK_MAIN({"polls", polls}, {"changes", changes}, {"commands", commands}, {"acts", acts}, {"cancels", cancels},
-           {"rights", rights}, {"refusals", refusals}, {"ended", ended}, {"other_encoding", other_encoding},
-           {"own_encoding", own_encoding})
+CHECK_MAIN({"polls", polls}, {"changes", changes}, {"commands", commands}, {"acts", acts},
+           {"superusers_are_spared", superusers_are_spared}, {"cancels", cancels}, {"rights", rights},
+           {"refusals", refusals}, {"ended", ended}, {"other_encoding", other_encoding}, {"own_encoding", own_encoding})
