@@ -7,7 +7,7 @@ set -eu
 build="gcc libc6-dev meson ninja-build pkg-config libpq-dev libevent-dev libyaml-dev libsystemd-dev libjansson-dev libcurl4-openssl-dev uthash-dev"
 demo="$build postgresql-15 postgresql-client-15 python3 python3-psycopg2 python3-sqlalchemy python3-asyncpg procps util-linux"
 test="$demo clang libclang-rt-14-dev valgrind pgbouncer python3-pytest python3-pytest-xdist python3-pytest-timeout
-python3-psycopg python3-yaml mmdebstrap systemd systemd-container dbus patchelf scdoc curl openssl zsh locales prometheus
+python3-psycopg python3-yaml mmdebstrap systemd systemd-container dbus patchelf scdoc curl openssl zsh locales man-db prometheus
 prometheus-alertmanager python3-prometheus-client"
 
 # For postgres-meta; where they come from elsewhere they stay.
