@@ -41,8 +41,11 @@ int engine_say(struct engine *engine, struct event event) {
     if (r < 0) {
         return r;
     }
-    event.used = (int64_t)snapshot_n_sessions(&engine->snapshot);
-    event.usable = server_facts_usable(&engine->snapshot.facts);
+    // P3: of a server that is down, or was never seen, nobody knows how many slots are used.
+    if (engine->snapshot.complete) {
+        event.used = (int64_t)snapshot_n_sessions(&engine->snapshot);
+        event.usable = server_facts_usable(&engine->snapshot.facts);
+    }
     engine->events[engine->result.n_events++] = event;
     engine->result.events = engine->events;
     return 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: PostgreSQL
 //
-// The engine while memory is short. What it decides otherwise: tests/scenario.
+// The engine while memory is short, and before it has seen anything. What it decides otherwise: tests/scenario.
 #include "core/engine.h"
 
 #include <errno.h>
@@ -254,9 +254,29 @@ static void P6_every_intent_settles_after_oom(void) {
     oom_sweep(busy, NULL);
 }
 
+// Nobody knows how many slots are used of a server that was never seen.
+static void P3_no_numbers_of_what_was_not_seen(void) {
+    CLEANUP(engine_freep) struct engine *engine = engine_new("db");
+    CLEANUP(policy_unrefp) struct policy *policy = policy_new();
+    const struct engine_result *result;
+    CHECK_NOT_NULL(engine);
+    CHECK_NOT_NULL(policy);
+    const struct engine_input rules = {.kind = ENGINE_INPUT_POLICY,
+                                       .policy = {.policy = policy, .poll_interval = USEC_PER_SEC}};
+    const struct engine_input down = {.kind = ENGINE_INPUT_CONDITION,
+                                      .condition = {.condition = CONDITION_UNREACHABLE, .holds = true, .detail = "no"}};
+    CHECK_EQ(engine_step(engine, &rules, USEC_PER_SEC, &result), 0);
+    CHECK_EQ(engine_step(engine, &down, 2 * USEC_PER_SEC, &result), 0);
+    CHECK_EQ(result->n_events, 1);
+    CHECK_STR(result->events[0].alarm, "unreachable");
+    CHECK_EQ(result->events[0].used, EVENT_NUMBER_NONE);
+    CHECK_EQ(result->events[0].usable, EVENT_NUMBER_NONE);
+}
+
 static void free_takes_null(void) {
     CHECK_NULL(engine_free(NULL));
 }
 
 CHECK_MAIN({"P6_every_intent_settles_after_oom", P6_every_intent_settles_after_oom},
+           {"P3_no_numbers_of_what_was_not_seen", P3_no_numbers_of_what_was_not_seen},
            {"free_takes_null", free_takes_null})
