@@ -304,7 +304,7 @@ static void event_render_outcome(const struct event *event, struct strbuf *sb) {
         break;
     case OUTCOME_UNVERIFIED:
         strbuf_add(sb, "tried to ");
-        event_render_done(event, verb->plain, "; not verified: pgvigil stopped first", " after ", sb);
+        event_render_done(event, verb->plain, "; not verified: the watch ended first", " after ", sb);
         break;
     case OUTCOME_UNKNOWN:
         strbuf_add(sb, "tried to ");

@@ -99,7 +99,7 @@ void target_stop(struct target *target, usec_t now) {
         visit_stop(target->visit, now);
         target_drop_visit(target);
     }
-    executor_unsend(target->executor, "not sent: pgvigil stopped");
+    executor_unsend(target->executor, "not sent: the watch ended");
     (void)target_settle_acts(target, now);
     // What was sent and has not come back is unverified, like what was signalled and not seen gone.
     (void)target_step(target, &(struct engine_input){.kind = ENGINE_INPUT_STOP}, now);

@@ -83,7 +83,7 @@ static void outcomes(void) {
         {ACTION_TERMINATE, OUTCOME_UNKNOWN, USEC_INFINITY,
          "tried to terminate " WORKER "; outcome unknown: the connection broke"},
         {ACTION_TERMINATE, OUTCOME_UNVERIFIED, USEC_INFINITY,
-         "tried to terminate " WORKER "; not verified: pgvigil stopped first"},
+         "tried to terminate " WORKER "; not verified: the watch ended first"},
         {ACTION_TERMINATE, OUTCOME_NONE, USEC_INFINITY, "terminated " WORKER},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
