@@ -101,6 +101,17 @@ static const char *webhooks_check_header_value(const struct yaml_node *node) {
     return NULL;
 }
 
+// The name of a header that stands there in other letters: both would be sent, the one that conf.d meant to replace as
+// well. NULL: none.
+static const char *webhooks_find_header(const struct webhook_config *webhook, const char *name) {
+    for (size_t i = 0; i < webhook->n_headers; i++) {
+        if (strcasecmp(webhook->headers[i].name, name) == 0) {
+            return webhook->headers[i].name;
+        }
+    }
+    return NULL;
+}
+
 static int webhooks_add_header(struct webhook_config *webhook, const struct yaml_pair *pair) {
     struct webhook_header header = {.name = strdup(pair->key), .value = strdup(pair->value->text)};
     struct webhook_header *headers =
@@ -144,6 +155,12 @@ static int webhooks_parse_headers(struct binder *binder, const struct field *fie
         why = webhooks_check_header_value(pair->value);
         if (why) {
             report_error(binder->diags, pair->value->at, &pair_path, "%s", why);
+            continue;
+        }
+        const char *other = webhooks_find_header(webhook, pair->key);
+        if (other) {
+            report_error(binder->diags, pair->key_at, &pair_path,
+                         "stands there as %s, too (write it alike, or remove one)", other);
             continue;
         }
         int r = webhooks_add_header(webhook, pair);
