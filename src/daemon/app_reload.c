@@ -14,6 +14,8 @@
 #include "util/escape.h"
 
 #define APP_MAX_MISTAKES 10 // of a refused file, that are logged one by one
+// What rules would do, rule by rule and target by target: more lines at once would push records of acts out of the log.
+#define APP_MAX_PREVIEWS 200
 
 static void app_add_file(const struct app_state *app, struct strbuf *sb) {
     strbuf_add(sb, app->settings->file ? app->settings->file : "no file");
@@ -117,7 +119,9 @@ static void app_say_preview(struct app_state *app, const struct target *target, 
     (void)sinks_emit(app->context.sinks, &event);
 }
 
-static void app_preview(struct app_state *app, const struct target *target, const struct reload *reload) {
+// *n_told counts over all targets, also what is too many to be told.
+static void app_preview(struct app_state *app, const struct target *target, const struct reload *reload,
+                        size_t *n_told) {
     struct policy *policy = app->settings->config->policy;
     CLEANUP(freep) int64_t *counts = calloc(policy->n_timeouts + policy->n_quotas + 1, sizeof(*counts));
     if (!counts || engine_preview(target_engine(target), policy, counts) < 0) {
@@ -125,9 +129,25 @@ static void app_preview(struct app_state *app, const struct target *target, cons
     }
     for (size_t i = 0; i < reload->rules.n_items; i++) {
         const struct reload_entry *rule = &reload->rules.items[i];
-        if (rule->change == RELOAD_CHANGED || rule->change == RELOAD_ADDED) {
+        bool is_news = rule->change == RELOAD_CHANGED || rule->change == RELOAD_ADDED;
+        if (is_news && (*n_told)++ < APP_MAX_PREVIEWS) {
             app_say_preview(app, target, rule, counts[rule->index]);
         }
+    }
+}
+
+static void app_preview_all(struct app_state *app, const struct reload *reload) {
+    CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
+    size_t n_told = 0;
+    for (size_t i = 0; i < reload->targets.n_items; i++) {
+        const struct reload_entry *entry = &reload->targets.items[i];
+        if (entry->change == RELOAD_KEPT || entry->change == RELOAD_CHANGED) {
+            app_preview(app, app->targets[entry->index], reload, &n_told);
+        }
+    }
+    if (n_told > APP_MAX_PREVIEWS) {
+        strbuf_addf(&detail, "what rules would do now: %zu more are left out", n_told - APP_MAX_PREVIEWS);
+        app_say(app, EVENT_CONFIG_LOADED, EVENT_INFO, &detail);
     }
 }
 
@@ -137,12 +157,7 @@ static void app_say_reloaded(struct app_state *app, const struct reload *reload)
     reload_describe(reload, &detail);
     app_say(app, EVENT_CONFIG_LOADED, EVENT_NOTICE, &detail);
     app_say_warnings(app, &app->diags);
-    for (size_t i = 0; i < reload->targets.n_items; i++) {
-        const struct reload_entry *entry = &reload->targets.items[i];
-        if (entry->change == RELOAD_KEPT || entry->change == RELOAD_CHANGED) {
-            app_preview(app, app->targets[entry->index], reload);
-        }
-    }
+    app_preview_all(app, reload);
     strbuf_clear(&detail);
     strbuf_addf(&detail, "%s was taken", app->settings->file);
     app_alarm_reload(app, false, &detail);

@@ -209,6 +209,16 @@ def test_new_rules_tell_what_they_would_do(server):
         assert not daemon.find("config_loaded", rule="idle"), "it has not changed"
 
 
+def test_what_new_rules_would_do_floods_no_log(server):
+    content = config(server, NO_RULES)
+    with Daemon(content) as daemon:
+        daemon.wait_up()
+        content["timeouts"] = {f"rule-{i}": rule("1h", match={"user": "worker"}) for i in range(230)}
+        reload(daemon, content)
+        daemon.wait("config_loaded", lambda one: "30 more are left out" in one["message"])
+        assert len(daemon.find("config_loaded", lambda one: "rule" in one)) == 200
+
+
 def test_P5_budgets_survive(server):
     """A reload every moment never ends more than per_minute."""
     content = config(server, RULES, limits={"per_poll": 100, "per_minute": 4})
