@@ -30,3 +30,6 @@ struct pg_error {
 };
 
 void pg_error_set(struct pg_error *error, enum pg_error_kind kind, const char *sqlstate, const char *message);
+
+// Of PG_ERROR_AUTH, what to do about it: a wrong password, none to send, or a role or pg_hba.conf that refuses. Static.
+const char *pg_error_auth_hint(const struct pg_error *error);

@@ -130,20 +130,6 @@ struct screen cli_screen(void) {
     return (struct screen){.colour = cli_colour(), .width = cli_width()};
 }
 
-// Which of the three it is decides what is to be mended.
-static const char *cli_auth_hint(const struct pg_error *error) {
-    if (strcmp(error->sqlstate, "28P01") == 0) {
-        return "compare the role's password with the first line of password_file, or with PGPASSWORD or the pgpass "
-               "file";
-    }
-    if (*error->sqlstate == '\0') { // not the server's: there was no password to send
-        return "the first line of password_file is the password, and must be readable for us; without a configuration "
-               "file, PGVIGIL_PASSWORD_FILE names it";
-    }
-    return "see that the role exists (pgvigil setup-sql makes it) and that the server's pg_hba.conf lets it in from "
-           "here";
-}
-
 const char *cli_failure_hint(const struct pg_error *error) {
     static const char *const hints[] = {
         [PG_ERROR_UNREACHABLE] = "is the server running, and do host and port name it?",
@@ -160,7 +146,7 @@ const char *cli_failure_hint(const struct pg_error *error) {
         [PG_ERROR_PROTOCOL] = "is it PostgreSQL 13 or newer, with no pooler in between?",
         [PG_N_ERROR_KINDS_] = NULL,
     };
-    return error->kind == PG_ERROR_AUTH ? cli_auth_hint(error) : hints[error->kind];
+    return error->kind == PG_ERROR_AUTH ? pg_error_auth_hint(error) : hints[error->kind];
 }
 
 void cli_tell_failure(const struct oneshot_verdict *verdict) {

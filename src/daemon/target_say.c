@@ -17,7 +17,6 @@ static const char *const target_hints[PG_N_ERROR_KINDS_] = {
                       "reserved_connections and GRANT pg_use_reserved_connections to our role",
     [PG_ERROR_OWN_LIMIT] = "the server is not full: ALTER ROLE or ALTER DATABASE ... CONNECTION LIMIT -1, as the "
                            "message names it",
-    [PG_ERROR_AUTH] = "compare user and password_file with the server's role and its pg_hba.conf",
     [PG_ERROR_DATABASE] = "see that dbname in conninfo exists, and GRANT CONNECT ON DATABASE to our role",
     [PG_ERROR_DENIED] = "GRANT pg_monitor TO our role: pgvigil setup-sql prints all that it needs",
     [PG_ERROR_CANCELLED] = "raise query_timeout if the server needs longer",
@@ -38,8 +37,10 @@ static const char *target_reason(enum outage_stage stage, enum pg_error_kind kin
 }
 
 const char *target_hint(enum outage_stage stage, const struct pg_error *error) {
-    return stage == OUTAGE_PASSWORD_FILE ? "the file holds the password in its first line and is readable for us"
-                                         : target_hints[error->kind];
+    if (stage == OUTAGE_PASSWORD_FILE) {
+        return "the file holds the password in its first line and is readable for us";
+    }
+    return error->kind == PG_ERROR_AUTH ? pg_error_auth_hint(error) : target_hints[error->kind];
 }
 
 void target_say_down(struct sinks *sinks, const char *target, enum outage_stage stage, const struct pg_error *error,

@@ -169,3 +169,16 @@ void pg_error_from_connect(struct pg_error *error, const char *text, bool needs_
     }
     pg_error_set(error, needs_password ? PG_ERROR_AUTH : PG_ERROR_UNREACHABLE, NULL, *text ? text : "cannot connect");
 }
+
+const char *pg_error_auth_hint(const struct pg_error *error) {
+    if (strcmp(error->sqlstate, "28P01") == 0) {
+        return "compare the role's password with the first line of password_file, or with PGPASSWORD or the pgpass "
+               "file";
+    }
+    if (*error->sqlstate == '\0') { // not the server's: there was no password to send
+        return "the first line of password_file is the password, and must be readable for us; without a configuration "
+               "file, PGVIGIL_PASSWORD_FILE names it";
+    }
+    return "see that the role exists (pgvigil setup-sql makes it) and that the server's pg_hba.conf lets it in from "
+           "here";
+}

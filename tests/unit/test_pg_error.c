@@ -88,5 +88,15 @@ static void kinds_have_names(void) {
     CHECK_STR(pg_error_kind_to_string(PG_ERROR_OWN_LIMIT), "own_limit");
 }
 
+static void a_refused_login_is_told_apart(void) {
+    struct pg_error error;
+    pg_error_set(&error, PG_ERROR_AUTH, "28P01", "password authentication failed");
+    CHECK_CONTAINS(pg_error_auth_hint(&error), "compare the role's password");
+    pg_error_set(&error, PG_ERROR_AUTH, "28000", "no pg_hba.conf entry");
+    CHECK_CONTAINS(pg_error_auth_hint(&error), "see that the role exists");
+    pg_error_set(&error, PG_ERROR_AUTH, NULL, "fe_sendauth: no password supplied");
+    CHECK_CONTAINS(pg_error_auth_hint(&error), "must be readable for us");
+}
+
 CHECK_MAIN({"refused_connects", refused_connects}, {"one_bounded_line", one_bounded_line},
-           {"kinds_have_names", kinds_have_names})
+           {"kinds_have_names", kinds_have_names}, {"a_refused_login_is_told_apart", a_refused_login_is_told_apart})
