@@ -329,6 +329,13 @@ static bool sinks_is_record(const struct event *event) {
     return (event->kind == EVENT_DECISION || event->kind == EVENT_OUTCOME) && !event->observe;
 }
 
+// What is told of sessions that nobody touches can be thousands of lines at once. It must not keep an outcome out of
+// the queue.
+static bool sinks_has_place(const struct sinks *sinks, const struct event *event) {
+    bool is_act = sinks_is_record(event) && !(event->has_action && event->action == ACTION_LOG);
+    return is_act || writer_has_spare(sinks->writer);
+}
+
 static bool sinks_is_logged(const struct sinks *sinks, const struct event *event) {
     return sinks->writer && (event->level <= sinks->options.level || sinks_is_record(event));
 }
@@ -338,7 +345,7 @@ uint64_t sinks_emit(struct sinks *sinks, const struct event *event) {
     sinks_tell_taps(sinks, event);
     if (sinks_is_logged(sinks, event)) {
         sinks_arm(sinks);
-        ticket = sinks_push(sinks, event);
+        ticket = sinks_has_place(sinks, event) ? sinks_push(sinks, event) : 0;
         sinks->n_rejected += ticket == 0;
     }
     if (sinks->options.tee && sinks->options.tee(sinks->options.tee_data, event)) {

@@ -345,6 +345,14 @@ bool writer_has_room(struct writer *writer) {
     return has_room;
 }
 
+bool writer_has_spare(struct writer *writer) {
+    (void)pthread_mutex_lock(&writer->mutex);
+    bool has_spare =
+        writer->n_given - writer->n_done < WRITER_MAX_RECORDS / 4 * 3 && writer->n_bytes < WRITER_MAX_BYTES / 4 * 3;
+    (void)pthread_mutex_unlock(&writer->mutex);
+    return has_spare;
+}
+
 uint64_t writer_n_failed(struct writer *writer) {
     (void)pthread_mutex_lock(&writer->mutex);
     uint64_t n_failed = writer->n_failed;

@@ -45,6 +45,8 @@ void writer_acknowledge(struct writer *writer);
 
 // Less than half full, and the last record went through.
 bool writer_has_room(struct writer *writer);
+// Less than three quarters full: the rest is for records that must not be lost behind others.
+bool writer_has_spare(struct writer *writer);
 uint64_t writer_n_failed(struct writer *writer); // records that were refused, ever
 
 // Waits until nothing is queued; false: not within `timeout`.
