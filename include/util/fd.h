@@ -14,4 +14,5 @@ void fd_closep(int *fd); // for CLEANUP()
 int fd_write_all(int fd, const void *bytes, size_t n) MUST_CHECK;
 
 // Reads a whole file of at most max bytes (-EFBIG beyond) into a NUL-terminated buffer that the caller frees.
+// The writer of a pipe is waited for two seconds in all, then -ETIMEDOUT.
 int fd_read_file(const char *path, size_t max, char **ret, size_t *ret_len) MUST_CHECK;

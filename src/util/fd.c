@@ -4,12 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/cleanup.h"
 
-// How long a reader waits for the writer of a pipe that was named as a file.
+// How long a reader waits for the writer of a pipe that was named as a file, in all: the daemon reads its files on the
+// loop.
 #define FD_READ_PATIENCE_MSEC 2000
 #define FD_READ_CHUNK 4096
 
@@ -58,8 +61,15 @@ int fd_write_all(int fd, const void *bytes, size_t n) {
     return 0;
 }
 
+static int64_t fd_now_msec(void) {
+    struct timespec ts = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
 // Reads until the end, at most max + 1 bytes, growing *buffer.
 static int fd_read_all(int fd, size_t max, char **buffer, size_t *ret_len) {
+    const int64_t deadline = fd_now_msec() + FD_READ_PATIENCE_MSEC;
     size_t len = 0, capacity = 0;
     for (;;) {
         if (capacity - len < 2) {
@@ -80,7 +90,8 @@ static int fd_read_all(int fd, size_t max, char **buffer, size_t *ret_len) {
         } else if (n == 0) {
             break;
         } else if (errno == EAGAIN) {
-            int r = fd_wait(fd, POLLIN, FD_READ_PATIENCE_MSEC);
+            int64_t left = deadline - fd_now_msec();
+            int r = left > 0 ? fd_wait(fd, POLLIN, (int)left) : -ETIMEDOUT;
             if (r < 0) {
                 return r;
             }

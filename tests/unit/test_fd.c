@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,35 @@ static void fifo_without_writer_does_not_block(void) {
     CHECK_EQ(len, 0);
 }
 
+// A byte now and then, for ever: until the reader has gone.
+static void *drip(void *userdata) {
+    const char *fifo = userdata;
+    CLEANUP(fd_closep) int fd = open(fifo, O_WRONLY | O_CLOEXEC); // waits for the reader
+    while (fd >= 0 && write(fd, "x", 1) == 1) {
+        (void)usleep(50000);
+    }
+    return NULL;
+}
+
+static void fifo_that_drips_is_given_up(void) {
+    char fifo[64];
+    (void)snprintf(fifo, sizeof(fifo), "%s.fifo", file);
+    CHECK_EQ(mkfifo(fifo, 0600), 0);
+    (void)signal(SIGPIPE, SIG_IGN);
+    CLEANUP(fd_closep) int keep = open(fifo, O_RDWR | O_CLOEXEC); // the writer is there before the reader
+    CHECK_GE(keep, 0);
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, drip, fifo), 0);
+    char *got = NULL;
+    size_t len;
+    int r = fd_read_file(fifo, 1000, &got, &len); // at 20 bytes a second it would take 50 s
+    keep = fd_close(keep);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    (void)unlink(fifo);
+    CHECK_EQ(r, -ETIMEDOUT);
+    CHECK_NULL(got);
+}
+
 static void *drain(void *userdata) {
     const int *fd = userdata;
     char bytes[1000];
@@ -135,5 +165,6 @@ static void removes_file(void) {
 
 CHECK_MAIN({"makes_file", makes_file}, {"closes", closes}, {"reads_what_was_written", reads_what_was_written},
            {"refuses", refuses}, {"fifo_without_writer_does_not_block", fifo_without_writer_does_not_block},
+           {"fifo_that_drips_is_given_up", fifo_that_drips_is_given_up},
            {"writes_all_to_a_full_pipe", writes_all_to_a_full_pipe}, {"survives_oom", survives_oom},
            {"removes_file", removes_file})
