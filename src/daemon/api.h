@@ -3,7 +3,7 @@
 
 // What may be asked of the daemon, and told to it, over HTTP: one row a path.
 
-#include "app_impl.h"
+#include "app_state.h"
 #include "daemon/http.h"
 
 // For front_new(); userdata is the app.

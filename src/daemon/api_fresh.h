@@ -3,7 +3,7 @@
 
 // Answers that wait for a poll of each server, so that they tell of now and not of the last interval.
 
-#include "app_impl.h"
+#include "app_state.h"
 #include "daemon/http.h"
 
 #define API_MAX_WAITING 16                  // more are answered at once, with what is known

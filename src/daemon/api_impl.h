@@ -3,7 +3,7 @@
 
 // Shared by the files of the API: api.c (what may be asked, and the routes), api_control.c (commands).
 
-#include "app_impl.h"
+#include "app_state.h"
 #include "daemon/http.h"
 
 #define API_TEXT "text/plain; charset=utf-8"

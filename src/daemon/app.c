@@ -11,7 +11,7 @@
 #include "api.h"
 #include "api_fresh.h"
 #include "api_impl.h"
-#include "app_impl.h"
+#include "app_state.h"
 #include "daemon/clock.h"
 #include "kept.h"
 #include "util/escape.h"
@@ -63,17 +63,6 @@ static void app_expect_second_signal(struct app_state *app) {
 
 // ---- events of the process
 
-void app_say(struct app_state *app, enum event_kind kind, enum event_level level, struct strbuf *detail) {
-    struct event event = event_make(kind, level, NULL);
-    event.detail = strbuf_str(detail);
-    event.asker = app->asker;
-    (void)sinks_emit(app->context.sinks, &event);
-}
-
-void app_add_count(struct strbuf *sb, size_t n, const char *what) {
-    strbuf_addf(sb, "%zu %s%s", n, what, n == 1 ? "" : "s");
-}
-
 static void app_say_start(struct app_state *app) {
     CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
     const struct settings *settings = app->settings;
@@ -116,30 +105,6 @@ static void app_on_news(void *userdata, struct target *target, enum target_news 
     view_source_note_news(app->view);
     service_check(app->service, now);
     api_fresh_check(app->fresh, now);
-}
-
-void app_show_targets(const struct app_state *app) {
-    service_set_targets(app->service, app->targets, app->n_targets, !app->settings->config->policy->enforce);
-}
-
-struct target_options app_target_options(struct app_state *app, const struct settings *settings, size_t i) {
-    return (struct target_options){
-        .config = &settings->config->targets[i],
-        .conninfo = settings->conninfos[i],
-        .policy = settings->config->policy,
-        .enforce = true, // as far as policy and target say so
-        .competes = true,
-        .fn = app_on_news,
-        .userdata = app,
-    };
-}
-
-struct target **app_free_targets(struct target **targets, size_t n) {
-    for (size_t i = 0; targets && i < n; i++) {
-        (void)target_free(targets[i]);
-    }
-    free(targets);
-    return NULL;
 }
 
 static void app_on_hup(void *userdata, usec_t now) {
@@ -290,7 +255,11 @@ static int app_watch(struct app_state *app) {
 
 int app_run(struct settings *settings, struct diag_list *diags, const struct app_options *options) {
     CLEANUP(app_close)
-    struct app_state app = {.settings = settings, .diags = *diags, .source = options->source, .asker = EVENT_NOBODY};
+    struct app_state app = {.settings = settings,
+                            .diags = *diags,
+                            .source = options->source,
+                            .on_news = app_on_news,
+                            .asker = EVENT_NOBODY};
     const char *why = NULL;
     *diags = (struct diag_list){0};
     (void)mallopt(M_MMAP_THRESHOLD, APP_MALLOC_KEEPS);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app_impl.h"
+#include "app_state.h"
 
 #define APP_STATE_VARIABLE "STATE_DIRECTORY" // set by the service manager: a list, of which the first is taken
 #define APP_PAUSES_FILE "/pauses.json"

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app_impl.h"
+#include "app_state.h"
 #include "daemon/clock.h"
 #include "kept.h"
 #include "reload.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: PostgreSQL
 #pragma once
 
-// The daemon's state, shared by the files that make it: app.c (order of start and stop, signals), app_reload.c,
-// app_pause.c, and by the API.
+// What the daemon knows of itself; for its parts only: app.c (order of start and stop, signals), app_reload.c,
+// app_pause.c, and the API. Each calls only those below it.
 
 #include "daemon/app.h"
 #include "daemon/loop.h"
@@ -25,6 +25,7 @@ struct app_state {
     struct webhooks *webhooks;
     struct target **targets; // in the order of the settings
     size_t n_targets;
+    void (*on_news)(void *userdata, struct target *target, enum target_news news, usec_t now); // of each target
     bool has_rejected;       // the last reload: the alarm is raised
     struct kept *kept;       // answers that several ask for
     struct api_fresh *fresh; // answers that wait for polls
@@ -40,7 +41,7 @@ struct app_state {
     const char *stopped_by;   // NULL: not asked to stop
 };
 
-// ---- app.c
+// ---- app_state.c
 
 void app_say(struct app_state *app, enum event_kind kind, enum event_level level, struct strbuf *detail);
 void app_add_count(struct strbuf *sb, size_t n, const char *what); // "2 targets"
