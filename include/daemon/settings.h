@@ -30,9 +30,9 @@ struct settings {
 // 0; -EINVAL with the mistakes in diags; -ENOENT: neither file nor conninfo (a diagnostic says what to do); -ENOMEM.
 int settings_load(const struct settings_options *options, struct diag_list *diags, struct settings **ret);
 // The control socket of the daemon that these files configure, even if they are wrong by now in other ways: what is
-// spoilt must not keep anybody from asking it. file: NULL: as settings_load() would choose. *ret: NULL: off. 0, with the
-// mistakes in `doubts` when the files are so spoilt that it may be another one; -errno with `why`: a file that is named
-// cannot be read; -ENOMEM.
+// spoilt must not keep anybody from asking it. file: NULL: as settings_load() would choose. *ret: NULL: off. 0, with
+// the mistakes in `doubts` when the files are so spoilt that it may be another one; -errno with `why`: a file that is
+// named cannot be read; -ENOMEM.
 int settings_find_socket(const char *file, char **ret, struct strbuf *doubts, struct strbuf *why);
 
 struct settings *settings_free(struct settings *settings); // NULL-safe, returns NULL

@@ -187,7 +187,8 @@ static int run_loop(struct run *run, int64_t until) {
             const struct client *client = &run->clients[i];
             bool timed = client->state == STATE_RESTING || client->state == STATE_CLOSED;
             bool writes = client->state == STATE_CONNECTING && client->polling == PGRES_POLLING_WRITING;
-            fds[i] = (struct pollfd){.fd = client->conn ? PQsocket(client->conn) : -1, .events = writes ? POLLOUT : POLLIN};
+            fds[i] =
+                (struct pollfd){.fd = client->conn ? PQsocket(client->conn) : -1, .events = writes ? POLLOUT : POLLIN};
             if (timed && client->due < next) {
                 next = client->due;
             }

@@ -34,7 +34,8 @@ _Noreturn void words_die(const char *where, const char *what, const char *text);
 // A policy that enforces and knows no limit; NULL: out of memory.
 struct policy *words_policy_new(void);
 
-// Adds what a line of the head says to the policy: app, protect, limits, rule, quota, alarm, enforce. false: not such a line.
+// Adds what a line of the head says to the policy: app, protect, limits, rule, quota, alarm, enforce. false: not such a
+// line.
 bool words_build_policy(const struct words *words, struct policy *policy, const char *where);
 
 // Where and when a row is read.

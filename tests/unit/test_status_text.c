@@ -51,8 +51,8 @@ static void shows_it(void) {
         "PAUSED rule idle until 2026-01-02 05:00:00 UTC, for 30min\n",
         "  db      15.18          90      97   93%  2026-01-02 04:00:01  acts\n",
         "  down    LOCKED OUT      -       -     -  never                -\n",
-        "\ndb nearly full\nself-check: no slot\nCRITICAL slots: usage 93%\nWARNING old of worker: longest_transaction "
-        "7.0s\nCRITICAL blind: sees\\x1b nobody; hint: GRANT it\n",
+        "\ndb nearly full\nself-check: no slot\nCRITICAL slots: usage 93%\n",
+        "WARNING old of worker: longest_transaction 7.0s\nCRITICAL blind: sees\\x1b nobody; hint: GRANT it\n",
         "  worker              41       1    40           -     15min 12s    50\n",
         "  \"x\\u{202E}y\"         1 ",
         "  idle  PAUSED       41           3  paused 3   gone 12\n",
