@@ -200,30 +200,23 @@ def test_connections_are_bounded_and_the_next_waits(server, tmp_path):
         assert late.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
-@pytest.mark.parametrize(
-    "request_, status",
-    [
+def test_what_is_no_request_is_refused(server, tmp_path):
+    cases = [
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 80 + b"\r\n", 431),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413),
         (b"GET /" + b"x" * 2000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
-    ],
-)
-def test_what_is_no_request_is_refused(module_served, request_, status):
-    with module_served.connect(request_) as one:
-        answer = b""
-        while piece := one.recv(4096):
-            answer += piece
-        assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
-
-
-@pytest.fixture(scope="module")
-def module_served(module_server, tmp_path_factory):
-    with Served(module_server, tmp_path_factory.mktemp("served")) as served:
+    ]
+    with Served(server, tmp_path) as served:
         served.daemon.wait_up()
-        yield served
+        for request, status in cases:
+            with served.connect(request) as one:
+                answer = b""
+                while piece := one.recv(4096):
+                    answer += piece
+                assert answer.startswith(f"HTTP/1.1 {status} ".encode()), (request[:40], answer)
 
 
 def test_a_left_socket_is_replaced_and_a_living_one_is_not(server, tmp_path):

@@ -86,6 +86,10 @@ def remove_templates():
         shutil.rmtree(_templates.popitem()[1], ignore_errors=True)
 
 
+LEFT = """SELECT pid, usename, application_name, state, wait_event, backend_start, now(), query FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"""
+
+
 class Postgres:
     """Settings are postgresql.conf's; `hba` are lines that go before "trust everybody", `roles` SQL that makes them,
     `environment` variables of the server's own."""
@@ -296,7 +300,7 @@ class Postgres:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()"
         )
-        process.wait_until(lambda: self.count() == 1, 10, "all sessions ended")
+        process.wait_until(lambda: self.count() == 1, 10, lambda: f"all sessions ended but {self.sql(LEFT)}")
 
     def own_pid(self):
         """pid of the daemon's backend; None while it has none. More than one is a failure."""
