@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: PostgreSQL
-"""A container engine of the test's own: Debian's, unpacked and not installed, with its data in build/cache. No bridge
+"""A container engine of the test's own: Debian's, unpacked and not installed, with its data in build/cache (by sudo: until it stops). No bridge
 and no firewall rules: containers have the host's network or none."""
 
 import fcntl
@@ -15,6 +15,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "support"))
 sys.dont_write_bytecode = True
 
+import elevate  # noqa: E402
 from pgvtest import fetch, process  # noqa: E402
 
 PACKAGES = ["docker.io", "containerd", "runc", "libdevmapper1.02.1", "libseccomp2"]
@@ -44,7 +45,9 @@ class Engine:
             "DOCKER_HOST": f"unix://{self.directory}/docker.sock",
             "DOCKER_BUILDKIT": "0",  # the plugin is not in Debian 12
         }
+        self._data = os.path.realpath(os.path.join(fetch.CACHE, "docker-data"))
         self._lock = open(os.path.join(fetch.CACHE, "docker.lock"), "w", encoding="ascii")
+        elevate.give_back(self._lock.name)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.child = None
 
@@ -65,7 +68,7 @@ class Engine:
     def _start(self):
         # What it mounts goes with it.
         argv = ["unshare", "--mount", "--propagation", "private", "dockerd"]
-        argv += ["--data-root", os.path.realpath(os.path.join(fetch.CACHE, "docker-data"))]
+        argv += ["--data-root", self._data]
         argv += ["--exec-root", f"{self.directory}/run", "--pidfile", f"{self.directory}/pid"]
         argv += ["--host", self._environment["DOCKER_HOST"], "--bridge=none", "--iptables=false", "--ip6tables=false"]
         argv += ["--ip-forward=false", "--ip-masq=false", "--live-restore=false"]
@@ -90,6 +93,8 @@ class Engine:
     def _stop(self):
         if self.child is not None:
             process.stop_process(self.child, signal.SIGTERM, 30)
+        if "SUDO_UID" in os.environ:  # the user who is behind it could not remove the clone any more
+            shutil.rmtree(self._data, ignore_errors=True)
         self._lock.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
