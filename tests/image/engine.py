@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: PostgreSQL
-"""A container engine of the test's own: Debian's, unpacked and not installed, with its data in build/cache (by sudo: until it stops). No bridge
-and no firewall rules: containers have the host's network or none."""
+"""A container engine of the test's own: Debian's, unpacked and not installed, with its data in build/cache, by sudo until
+it stops. No bridge and no firewall rules: containers have the host's network or none."""
 
 import fcntl
 import glob
