@@ -231,12 +231,19 @@ static void engine_abort(struct engine *engine, uint64_t first_serial) {
     engine->result = (struct engine_result){.look_at = USEC_INFINITY};
 }
 
+// A single low reading, of a pool that has just let go of its connections to take them anew, says nothing yet: for
+// another poll_interval it counts as filling.
+static bool engine_fills_fast(struct engine *engine) {
+    const struct forecast *forecast = &engine->alarms.forecast;
+    if (forecast_fills_fast(forecast, server_facts_usable(&engine->snapshot.facts), engine->poll_interval)) {
+        engine->fills_until = usec_add(forecast->latest.at, engine->poll_interval);
+    }
+    return forecast->latest.at < engine->fills_until;
+}
+
 // Whether to poll at the pressure interval.
-static bool engine_is_pressed(const struct engine *engine) {
-    return engine->snapshot.complete &&
-           (engine->pressed ||
-            forecast_fills_fast(&engine->alarms.forecast, server_facts_usable(&engine->snapshot.facts),
-                                engine->poll_interval));
+static bool engine_is_pressed(struct engine *engine) {
+    return engine->snapshot.complete && (engine->pressed || engine_fills_fast(engine));
 }
 
 static void engine_take_hold(struct engine *engine, const struct engine_input *input) {

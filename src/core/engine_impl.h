@@ -56,7 +56,8 @@ struct engine {
     usec_t poll_interval;
     bool has_full; // a full scan has come, at full_at
     usec_t full_at;
-    bool pressed; // at that scan
+    bool pressed;       // at that scan
+    usec_t fills_until; // so long the slots count as filling fast
     // What that scan was asked for, under the policy in force now.
     uint32_t known_queries; // bits of its queries; of the others it is not known whom they match
     bool knows_blockers;
