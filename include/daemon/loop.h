@@ -9,6 +9,7 @@
 #include "util/cleanup.h"
 #include "util/usec.h"
 
+struct event_base;
 struct loop;
 struct loop_timer;
 struct loop_io;
@@ -20,6 +21,9 @@ DEFINE_CLEANUP(struct loop *, loop_free)
 int loop_run(struct loop *loop); // until loop_stop(); 0 or -errno
 void loop_stop(struct loop *loop);
 usec_t loop_now(const struct loop *loop); // of this wake-up (before the first: read now)
+// `fn` is called at the end of each wake-up. One a loop; NULL: none any more.
+void loop_on_rest(struct loop *loop, void (*fn)(void *userdata, usec_t now), void *userdata);
+struct event_base *loop_base(struct loop *loop); // for what libevent itself does on it
 
 // Fires once at `at`, then waits to be set again. USEC_INFINITY: off.
 struct loop_timer *loop_timer_new(struct loop *loop, void (*fn)(void *userdata, usec_t now), void *userdata);

@@ -28,6 +28,8 @@ struct loop {
     usec_t now;
     bool is_awake; // `now` holds
     bool is_stopped;
+    void (*on_rest)(void *userdata, usec_t now);
+    void *on_rest_data;
     int error; // a timer could not be set: without it nothing can be relied on, so the loop ends
 };
 
@@ -96,10 +98,21 @@ struct loop *loop_free(struct loop *loop) {
     return NULL;
 }
 
+static usec_t loop_wake(struct loop *loop) {
+    if (!loop->is_awake) {
+        loop->now = clock_monotonic();
+        loop->is_awake = true;
+    }
+    return loop->now;
+}
+
 int loop_run(struct loop *loop) {
     int r = 0;
     while (!loop->is_stopped && r == 0 && loop->error == 0) {
         r = event_base_loop(loop->base, EVLOOP_ONCE);
+        if (loop->on_rest) {
+            loop->on_rest(loop->on_rest_data, loop_wake(loop));
+        }
         loop->is_awake = false;
     }
     loop->is_stopped = false;
@@ -119,12 +132,14 @@ usec_t loop_now(const struct loop *loop) {
     return loop->is_awake ? loop->now : clock_monotonic();
 }
 
-static usec_t loop_wake(struct loop *loop) {
-    if (!loop->is_awake) {
-        loop->now = clock_monotonic();
-        loop->is_awake = true;
-    }
-    return loop->now;
+void loop_on_rest(struct loop *loop, void (*fn)(void *userdata, usec_t now), void *userdata) {
+    assert(!fn || !loop->on_rest);
+    loop->on_rest = fn;
+    loop->on_rest_data = userdata;
+}
+
+struct event_base *loop_base(struct loop *loop) {
+    return loop->base;
 }
 
 // Adds an assigned event with its deadline. The present is read here and not taken from `now`: a wake-up may last.
