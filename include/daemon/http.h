@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: PostgreSQL
 #pragma once
 
-// A small HTTP server on the loop, over TCP and Unix sockets: bounded in connections, bytes and time, so that no
-// client, slow or hostile, costs a poll more than a few system calls. It is read only over TCP, and on a loopback
-// address it answers to no name but localhost. One request a connection.
+// A small HTTP server on the loop, over TCP and Unix sockets, made of libevent's evhttp: bounded in connections, bytes
+// and time, so that no client, slow or hostile, costs a poll more than a few system calls. It is read only over TCP,
+// and on a loopback address it answers to no name but localhost. One request a connection.
 //
 // Every connection has until HTTP_REQUEST_WITHIN after it was accepted to have sent its request whole, and
 // HTTP_READ_WITHIN to take the answer: deadlines, which no byte puts off.
@@ -59,7 +59,7 @@ DEFINE_CLEANUP(struct http *, http_free)
 // Serves a listening socket, and takes it over when it succeeds. `gid`: the group whose members may command; of Unix
 // sockets. 0 or -errno.
 int http_listen(struct http *http, int fd, bool is_local, gid_t gid, struct http_listener **ret);
-void http_listener_set_gid(struct http_listener *listener, gid_t gid); // for who connects from now on
+void http_listener_set_gid(struct http_listener *listener, gid_t gid); // for who asks from now on
 // Closes the socket; what is under way is finished. NULL-safe, returns NULL.
 struct http_listener *http_unlisten(struct http_listener *listener);
 

@@ -1,40 +1,52 @@
 // SPDX-License-Identifier: PostgreSQL
 //
+// HTTP itself is libevent's evhttp. Around it stands what that one (2.1) does not do: it counts no connections, and its
+// timeout starts again at each byte.
+//
 // A connection over its life:
 //
-//   READING -> ANSWERING -> LINGERING -> (closed)
-//      |___________|____________|___________^   whatever fails, and each deadline
+//   READING -> ANSWERING -> SENDING -> LINGERING -> (closed)
+//      |____________________________^______________^   whatever fails, and each deadline
 //
-// It is not libevent's evhttp (2.1): evhttp_set_bevcb() runs at each accept, so that connections could be counted
-// there; but nothing tells when one has closed whose request never became whole (evhttp_set_newreqcb() comes with 2.2,
-// the callbacks of the bufferevent are evhttp's own, and a filter over it says that output is written before it is on
-// the socket: an answer with "Connection: close" would be cut off). Header fields are stored before anybody can count
-// them, and the timeout starts again at each byte: there is no deadline over the request as a whole. What is needed of
-// HTTP is little, and all of it stands in http_message.c.
-//
-// Per wake-up a connection costs one read or one write of bounded size, and a listener a bounded number of accepts.
+// evhttp asks for the bufferevent of each connection that it accepts (evhttp_set_bevcb), which is where we count it and
+// set its deadline. It tells nobody when it lets go of one whose request never became whole. So we hold a reference to
+// the bufferevent, and look after each wake-up whether evhttp has taken its callbacks off: it has freed it, then, and
+// it is ours alone, socket and all.
 
 #include "daemon/http.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/http.h>
+#include <event2/http_struct.h>
+#include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 #include "endpoint.h"
-#include "http_message.h"
+#include "http_text.h"
 #include "util/fd.h"
 #include "util/macro.h"
 
-#define HTTP_ACCEPT_AT_ONCE 16
+#define HTTP_MAX_HEAD 8192 // bytes of request line and header fields
+#define HTTP_MAX_FIELDS 64
+#define HTTP_MAX_TARGET 1024
+#define HTTP_MAX_BODY 65536
 #define HTTP_ACCEPT_AGAIN (100 * USEC_PER_MSEC) // when we are out of file descriptors or memory
 #define HTTP_SEND_AT_ONCE 65536
 
 enum http_state {
-    HTTP_READING,   // for the request, until HTTP_REQUEST_WITHIN after the accept. Then ANSWERING, or closed
-    HTTP_ANSWERING, // for the handler, and for the client to take what is there. Then LINGERING, or closed
-    HTTP_LINGERING, // all is sent: for the client to close, for HTTP_LINGER. Then closed
+    HTTP_READING,   // for the request, until HTTP_REQUEST_WITHIN after the accept
+    HTTP_ANSWERING, // for the handler
+    HTTP_SENDING,   // for the client to take what is there, HTTP_READ_WITHIN
+    HTTP_LINGERING, // evhttp has done with it: for the client to close, HTTP_LINGER
 };
 
 struct http_body {
@@ -45,26 +57,13 @@ struct http_body {
 };
 
 struct http_exchange {
-    struct http *http;
-    struct http_listener *listener; // NULL: it is closed by now
+    struct http_listener *listener;
     struct http_exchange *previous, *next;
-    int fd;
-    struct loop_io *io;
+    struct bufferevent *bev; // a reference; closes the socket with the last
+    struct loop_timer *deadline;
     enum http_state state;
-    usec_t deadline;
-    bool is_local;
-    bool is_loopback;
-    struct endpoint_peer peer; // of a Unix socket
-    struct http_reader reader;
-
-    bool is_handling; // inside the handler: what is answered is sent when it has returned
-    bool is_head;     // of a HEAD request: no body goes out
-    bool is_answered; // everything is in head and body
-    struct strbuf head;
-    struct http_body *body; // NULL: none goes out
-    size_t n_sent;          // of head and body
-    usec_t answer_by;       // while it is not answered
-    usec_t read_by;         // once it is
+    struct evhttp_request *request; // in ANSWERING
+    struct loop_io *lingering;
     void (*gone)(void *userdata);
     void *gone_data;
 };
@@ -72,8 +71,10 @@ struct http_exchange {
 struct http_listener {
     struct http *http;
     struct http_listener *next;
-    int fd;
-    struct loop_io *io;
+    int fd;                            // -1: it is closed, and lives for the exchanges that it has
+    struct evhttp *server;             // of its own, so that it is known for whom a bufferevent is
+    struct evhttp_bound_socket *bound; // NULL: closed
+    struct loop_timer *again;
     bool is_local;
     bool is_loopback; // its TCP address
     gid_t gid;
@@ -88,7 +89,8 @@ struct http {
     struct http_listener *listeners;
 };
 
-static void http_arm_listener(struct http_listener *listener, usec_t pause_until);
+// Some accept has failed for want of something. What libevent hands its callback leads to nothing of ours.
+static bool http_is_short;
 
 // ---- bodies
 
@@ -126,210 +128,289 @@ struct http_body *http_body_unref(struct http_body *body) {
     return NULL;
 }
 
-// ---- exchanges
-
-static void http_forget_answer(struct http_exchange *exchange) {
-    strbuf_deinit(&exchange->head);
-    exchange->body = http_body_unref(exchange->body);
-    exchange->n_sent = 0;
+static void http_release(const void *data, size_t len, void *body) {
+    (void)data;
+    (void)len;
+    (void)http_body_unref(body);
 }
 
-static size_t http_unsent(const struct http_exchange *exchange) {
-    return exchange->head.len + (exchange->body ? exchange->body->len : 0) - exchange->n_sent;
+// ---- exchanges
+
+static void http_accept_again(struct http_listener *listener) {
+    if (listener->bound && listener->n_exchanges < HTTP_MAX_CONNECTIONS) {
+        (void)evconnlistener_enable(evhttp_bound_socket_get_listener(listener->bound));
+    }
 }
 
 static struct http_exchange *http_exchange_free(struct http_exchange *exchange) {
     struct http_listener *listener = exchange->listener;
-    (void)loop_io_free(exchange->io);
-    exchange->fd = fd_close(exchange->fd);
-    *(exchange->previous ? &exchange->previous->next : &exchange->http->exchanges) = exchange->next;
+    *(exchange->previous ? &exchange->previous->next : &listener->http->exchanges) = exchange->next;
     if (exchange->next) {
         exchange->next->previous = exchange->previous;
     }
-    http_reader_deinit(&exchange->reader);
-    http_forget_answer(exchange);
+    (void)loop_io_free(exchange->lingering);
+    (void)loop_timer_free(exchange->deadline);
+    if (exchange->bev) {
+        // libevent frees it in the next wake-up, or with the loop, when the owner of a shared body may be gone.
+        struct evbuffer *unsent = bufferevent_get_output(exchange->bev);
+        (void)evbuffer_unfreeze(unsent, 1);
+        (void)evbuffer_drain(unsent, evbuffer_get_length(unsent));
+        (void)bufferevent_decref(exchange->bev);
+    }
     if (exchange->gone) {
         exchange->gone(exchange->gone_data);
     }
     free(exchange);
-    if (listener && listener->n_exchanges-- == HTTP_MAX_CONNECTIONS) {
-        http_arm_listener(listener, USEC_INFINITY);
-    }
+    listener->n_exchanges--;
+    http_accept_again(listener);
     return NULL;
 }
 
-static usec_t http_deadline(const struct http_exchange *exchange) {
-    if (exchange->state != HTTP_ANSWERING) {
-        return exchange->deadline;
-    }
-    return exchange->is_answered ? exchange->read_by : exchange->answer_by;
-}
-
-// Waits for what the state says; closes when that cannot be had.
-static void http_arm(struct http_exchange *exchange) {
-    unsigned wants = exchange->state != HTTP_ANSWERING ? LOOP_READ : http_unsent(exchange) > 0 ? LOOP_WRITE : 0;
-    if (loop_io_arm(exchange->io, exchange->fd, wants, http_deadline(exchange)) < 0) {
-        (void)http_exchange_free(exchange);
-    }
-}
-
-static void http_linger(struct http_exchange *exchange, usec_t now) {
-    (void)shutdown(exchange->fd, SHUT_WR);
-    exchange->state = HTTP_LINGERING;
-    exchange->deadline = usec_add(now, HTTP_LINGER);
-    http_forget_answer(exchange);
-}
-
-static void http_refuse(struct http_exchange *exchange, int status, const char *why, usec_t now) {
-    CLEANUP(strbuf_deinit) struct strbuf body = STRBUF_EMPTY;
-    strbuf_addf(&body, "%s\n", why);
-    http_answer(exchange, status, "text/plain; charset=utf-8", &body, now);
-}
-
-static void http_call(struct http_exchange *exchange, usec_t now) {
-    struct http_request request = http_reader_request(&exchange->reader);
-    request.is_local = exchange->is_local;
-    request.peer_uid = exchange->peer.uid;
-    request.peer_pid = exchange->peer.pid;
-    request.may_command = exchange->peer.may_command;
-    exchange->is_head = request.method == HTTP_HEAD;
-    // A page from elsewhere, whose name its owner lets lead here, would have a browser read for it what is served to
-    // this machine alone. Other addresses are the operator's to name.
-    if (exchange->is_loopback && *request.host && !http_host_is_numeric(request.host)) {
-        http_refuse(exchange, 421, "on a loopback address Host must be an IP address or localhost", now);
-        return;
-    }
-    if (request.method == HTTP_POST && !request.is_local) {
-        http_refuse(exchange, 405, "commands are taken on the control socket only", now);
-        return;
-    }
-    exchange->http->handle(exchange->http->userdata, exchange, &request, now);
-}
-
-// One read. False: it is closed.
-static bool http_read(struct http_exchange *exchange, usec_t now) {
-    size_t n;
-    int status = 0;
-    const char *why = NULL;
-    char *room = http_reader_room(&exchange->reader, &n);
-    if (!room) {
-        (void)http_exchange_free(exchange);
-        return false;
-    }
-    ssize_t got = recv(exchange->fd, room, n, MSG_DONTWAIT);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return true;
-    }
-    if (got <= 0) {
-        (void)http_exchange_free(exchange);
-        return false;
-    }
-    enum http_progress progress = http_reader_take(&exchange->reader, (size_t)got, &status, &why);
-    if (progress == HTTP_MORE) {
-        return true;
-    }
-    exchange->state = HTTP_ANSWERING;
-    exchange->answer_by = usec_add(now, HTTP_ANSWER_WITHIN);
-    exchange->is_handling = true;
-    if (progress == HTTP_COMPLETE) {
-        http_call(exchange, now);
+// Has evhttp let go of it, if it has not.
+static void http_drop(struct http_exchange *exchange) {
+    if (exchange->state == HTTP_ANSWERING) {
+        // With its request. That evhttp would leave to us if it found the failure itself.
+        evhttp_connection_free(evhttp_request_get_connection(exchange->request));
     } else {
-        http_refuse(exchange, status, why, now);
-    }
-    exchange->is_handling = false;
-    return true;
-}
-
-static struct iovec http_slice(char *data, size_t len, size_t n_sent, size_t n_most) {
-    size_t at = MIN(n_sent, len);
-    return (struct iovec){.iov_base = data + at, .iov_len = MIN(len - at, n_most)};
-}
-
-// One write. False: it is closed.
-static bool http_send(struct http_exchange *exchange, usec_t now) {
-    const struct strbuf *head = &exchange->head;
-    struct iovec parts[2] = {http_slice(head->data, head->len, exchange->n_sent, HTTP_SEND_AT_ONCE)};
-    if (exchange->body) {
-        parts[1] = http_slice(exchange->body->data, exchange->body->len,
-                              exchange->n_sent - MIN(exchange->n_sent, head->len), HTTP_SEND_AT_ONCE);
-    }
-    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_SIZE(parts)};
-    ssize_t sent = sendmsg(exchange->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return true;
-    }
-    if (sent < 0) {
-        (void)http_exchange_free(exchange);
-        return false;
-    }
-    exchange->n_sent += (size_t)sent;
-    if (http_unsent(exchange) == 0) {
-        http_linger(exchange, now);
-    }
-    return true;
-}
-
-// Throws away what still comes. False: it is closed.
-static bool http_drain(struct http_exchange *exchange) {
-    char bytes[4096];
-    ssize_t got = recv(exchange->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
-    if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) {
-        return true;
+        bufferevent_trigger_event(exchange->bev, BEV_EVENT_READING | BEV_EVENT_TIMEOUT, 0);
     }
     (void)http_exchange_free(exchange);
-    return false;
 }
 
-static void http_on_io(void *userdata, unsigned ready, usec_t now) {
+static void http_on_deadline(void *userdata, usec_t now) {
+    (void)now;
+    http_drop(userdata);
+}
+
+// Throws away what still comes.
+static void http_on_leftover(void *userdata, unsigned ready, usec_t now) {
     struct http_exchange *exchange = userdata;
-    bool lives = true;
-    // A byte that comes after the time is no excuse.
-    if (ready == 0 || now >= http_deadline(exchange)) {
+    int fd = bufferevent_getfd(exchange->bev);
+    char bytes[4096];
+    (void)ready;
+    (void)now;
+    ssize_t got = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+    bool lives = got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+    if (!lives || loop_io_arm(exchange->lingering, fd, LOOP_READ, USEC_INFINITY) < 0) {
         (void)http_exchange_free(exchange);
+    }
+}
+
+// evhttp has sent what it had, and shut down its side. Bytes that were never read would have the kernel reset the
+// connection when it closes, and the client lose the answer.
+static void http_linger(struct http_exchange *exchange, usec_t now) {
+    int fd = bufferevent_getfd(exchange->bev);
+    exchange->state = HTTP_LINGERING;
+    (void)bufferevent_disable(exchange->bev, EV_READ | EV_WRITE);
+    loop_timer_set(exchange->deadline, usec_add(now, HTTP_LINGER));
+    exchange->lingering = loop_io_new(exchange->listener->http->loop, http_on_leftover, exchange);
+    if (!exchange->lingering || loop_io_arm(exchange->lingering, fd, LOOP_READ, USEC_INFINITY) < 0) {
+        (void)http_exchange_free(exchange);
+    }
+}
+
+// evhttp has freed the bufferevent: only our reference is left.
+static bool http_is_let_go(const struct http_exchange *exchange) {
+    bufferevent_event_cb callback;
+    bufferevent_getcb(exchange->bev, NULL, NULL, &callback, NULL);
+    return !callback;
+}
+
+static void http_listener_free(struct http_listener *listener);
+
+static void http_on_rest(void *userdata, usec_t now) {
+    struct http *http = userdata;
+    for (struct http_exchange *exchange = http->exchanges, *next; exchange; exchange = next) {
+        next = exchange->next;
+        if (exchange->state != HTTP_LINGERING && http_is_let_go(exchange)) {
+            http_linger(exchange, now);
+        }
+    }
+    for (struct http_listener *listener = http->listeners, *next; listener; listener = next) {
+        next = listener->next;
+        if (!listener->bound && listener->n_exchanges == 0) {
+            http_listener_free(listener);
+        } else if (listener->bound && http_is_short) {
+            loop_timer_set(listener->again, usec_add(now, HTTP_ACCEPT_AGAIN));
+        }
+    }
+    http_is_short = false;
+}
+
+// ---- requests
+
+// What of the header fields means something here. 0, or the status that refuses it.
+static int http_take_fields(struct evhttp_request *from, struct http_request *request, const char **ret_why) {
+    const struct evkeyval *field;
+    unsigned n = 0, n_hosts = 0;
+    TAILQ_FOREACH(field, evhttp_request_get_input_headers(from), next) {
+        n++;
+        if (strcasecmp(field->key, "Host") == 0) {
+            request->host = field->value;
+            n_hosts++;
+        } else if (strcasecmp(field->key, "Accept") == 0 && !*request->accept) {
+            request->accept = field->value;
+        }
+    }
+    if (n > HTTP_MAX_FIELDS) {
+        *ret_why = "too many header fields";
+        return 431;
+    }
+    if (n_hosts > 1 || (n_hosts == 0 && from->minor > 0)) {
+        *ret_why = n_hosts > 1 ? "Host is there twice" : "Host is missing";
+        return 400;
+    }
+    return 0;
+}
+
+static int http_take_target(struct evhttp_request *from, struct http_request *request, const char **ret_why) {
+    const char *target = evhttp_request_get_uri(from);
+    if (strlen(target) > HTTP_MAX_TARGET) {
+        *ret_why = "the path is too long";
+        return 414;
+    }
+    const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(from);
+    const char *path = uri ? evhttp_uri_get_path(uri) : NULL, *query = uri ? evhttp_uri_get_query(uri) : NULL;
+    if (!path || !http_target_is_path(target)) {
+        *ret_why = "not a path";
+        return 400;
+    }
+    request->path = path;
+    request->query = query ? query : "";
+    return 0;
+}
+
+// 0 with `request`, borrowed from evhttp's; or the status that refuses it, and why.
+static int http_take(const struct http_exchange *exchange, struct evhttp_request *from, struct http_request *request,
+                     const char **ret_why) {
+    const struct http_listener *listener = exchange->listener;
+    const enum evhttp_cmd_type method = evhttp_request_get_command(from);
+    *request = (struct http_request){.path = "",
+                                     .query = "",
+                                     .host = "",
+                                     .accept = "",
+                                     .body = "",
+                                     .peer_uid = -1,
+                                     .peer_pid = -1,
+                                     .is_local = listener->is_local};
+    if (method != EVHTTP_REQ_GET && method != EVHTTP_REQ_HEAD && method != EVHTTP_REQ_POST) {
+        *ret_why = "only GET, HEAD and POST are known";
+        return 501;
+    }
+    request->method = method == EVHTTP_REQ_GET ? HTTP_GET : method == EVHTTP_REQ_HEAD ? HTTP_HEAD : HTTP_POST;
+    if (from->major != 1 || from->minor < 0) {
+        *ret_why = "not HTTP/1";
+        return 505;
+    }
+    int status = http_take_target(from, request, ret_why);
+    if (status == 0) {
+        status = http_take_fields(from, request, ret_why);
+    }
+    if (status != 0) {
+        return status;
+    }
+    // A page from elsewhere, whose name its owner lets lead here, would have a browser read for it what is served to
+    // this machine alone. Other addresses are the operator's to name.
+    if (listener->is_loopback && *request->host && !http_host_is_numeric(request->host)) {
+        *ret_why = "on a loopback address Host must be an IP address or localhost";
+        return 421;
+    }
+    if (request->method == HTTP_POST && !request->is_local) {
+        *ret_why = "commands are taken on the control socket only";
+        return 405;
+    }
+    if (request->is_local) {
+        struct endpoint_peer peer = endpoint_get_peer(bufferevent_getfd(exchange->bev), listener->gid);
+        request->peer_uid = peer.uid;
+        request->peer_pid = peer.pid;
+        request->may_command = peer.may_command;
+    }
+    struct evbuffer *body = evhttp_request_get_input_buffer(from);
+    request->body_len = evbuffer_get_length(body);
+    const char *bytes = evbuffer_add(body, "", 1) == 0 ? (const char *)evbuffer_pullup(body, -1) : NULL;
+    if (!bytes) {
+        *ret_why = "out of memory";
+        return 500;
+    }
+    request->body = bytes;
+    return 0;
+}
+
+static struct http_exchange *http_find(struct http *http, struct evhttp_request *request) {
+    const struct bufferevent *bev = evhttp_connection_get_bufferevent(evhttp_request_get_connection(request));
+    struct http_exchange *exchange = http->exchanges;
+    while (exchange && exchange->bev != bev) {
+        exchange = exchange->next;
+    }
+    return exchange;
+}
+
+static void http_on_request(struct evhttp_request *from, void *userdata) {
+    struct http_listener *listener = userdata;
+    struct http *http = listener->http;
+    usec_t now = loop_now(http->loop);
+    struct http_exchange *exchange = http_find(http, from);
+    struct http_request request;
+    const char *why;
+    if (!exchange) {
+        evhttp_send_error(from, 503, NULL); // there was no memory for it when it came
         return;
     }
-    switch (exchange->state) {
-    case HTTP_READING:
-        lives = http_read(exchange, now);
-        break;
-    case HTTP_ANSWERING:
-        lives = http_send(exchange, now);
-        break;
-    case HTTP_LINGERING:
-        lives = http_drain(exchange);
-        break;
+    // After CONNECT evhttp would keep the connection, whatever the answer says.
+    if (exchange->state != HTTP_READING || evhttp_request_get_command(from) == EVHTTP_REQ_CONNECT) {
+        evhttp_connection_free(evhttp_request_get_connection(from));
+        return;
     }
-    if (lives) {
-        http_arm(exchange);
+    exchange->state = HTTP_ANSWERING;
+    exchange->request = from;
+    loop_timer_set(exchange->deadline, usec_add(now, HTTP_ANSWER_WITHIN));
+    int status = http_take(exchange, from, &request, &why);
+    if (status == 0) {
+        http->handle(http->userdata, exchange, &request, now);
+        return;
     }
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    strbuf_addf(&text, "%s\n", why);
+    http_answer(exchange, status, "text/plain; charset=utf-8", &text, now);
 }
 
 // ---- answers
 
+// 0 or -ENOMEM.
+static int http_add_answer(struct evhttp_request *to, int status, const char *content_type, struct http_body *body) {
+    struct evkeyvalq *fields = evhttp_request_get_output_headers(to);
+    struct evbuffer *output = evhttp_request_get_output_buffer(to);
+    char length[24];
+    (void)snprintf(length, sizeof(length), "%zu", body ? body->len : 0);
+    // Were "keep-alive" found there, a client of HTTP/1.0 would be promised it.
+    (void)evhttp_remove_header(evhttp_request_get_input_headers(to), "Connection");
+    // Numbers of now, for programs; a browser shall neither keep them nor take them for a page.
+    bool failed = evhttp_add_header(fields, "Content-Type", content_type) < 0 ||
+                  evhttp_add_header(fields, "Content-Length", length) < 0 ||
+                  (status == 405 && evhttp_add_header(fields, "Allow", "GET, HEAD") < 0) ||
+                  evhttp_add_header(fields, "Cache-Control", "no-store") < 0 ||
+                  evhttp_add_header(fields, "X-Content-Type-Options", "nosniff") < 0 ||
+                  evhttp_add_header(fields, "Connection", "close") < 0;
+    if (!failed && body && body->len > 0 && evhttp_request_get_command(to) != EVHTTP_REQ_HEAD) {
+        failed = evbuffer_add_reference(output, body->data, body->len, http_release, http_body_ref(body)) < 0;
+        if (failed) {
+            (void)http_body_unref(body);
+        }
+    }
+    return failed ? -ENOMEM : 0;
+}
+
 void http_answer_body(struct http_exchange *exchange, int status, const char *content_type, struct http_body *body,
                       usec_t now) {
-    assert(exchange->state == HTTP_ANSWERING && !exchange->is_answered);
-    exchange->is_answered = true;
+    assert(exchange->state == HTTP_ANSWERING);
     exchange->gone = NULL;
-    exchange->read_by = usec_add(now, HTTP_READ_WITHIN);
-    if (body) {
-        http_add_head(&exchange->head, status, content_type, body->len);
+    if (http_add_answer(exchange->request, body ? status : 500, content_type, body) < 0) {
+        loop_timer_set(exchange->deadline, now); // not here: we may be handling it
+        return;
     }
-    if (body && !exchange->is_head) {
-        exchange->body = http_body_ref(body);
-    }
-    if (!body || strbuf_error(&exchange->head) < 0) {
-        exchange->body = http_body_unref(exchange->body);
-        strbuf_clear(&exchange->head);
-        http_add_head(&exchange->head, 500, "text/plain; charset=utf-8", 0);
-    }
-    if (strbuf_error(&exchange->head) < 0) {
-        exchange->head.len = 0;
-        exchange->read_by = 0; // there is not even memory for that: the loop ends it, as we may be handling it
-    }
-    if (!exchange->is_handling) {
-        http_arm(exchange);
-    }
+    exchange->state = HTTP_SENDING;
+    loop_timer_set(exchange->deadline, usec_add(now, HTTP_READ_WITHIN));
+    evhttp_send_reply(TAKE_PTR(exchange->request), body ? status : 500, NULL, NULL);
 }
 
 void http_answer(struct http_exchange *exchange, int status, const char *content_type, struct strbuf *body,
@@ -339,72 +420,108 @@ void http_answer(struct http_exchange *exchange, int status, const char *content
 }
 
 void http_wait(struct http_exchange *exchange, usec_t deadline, void (*gone)(void *userdata), void *userdata) {
-    exchange->answer_by = deadline;
+    loop_timer_set(exchange->deadline, deadline);
     exchange->gone = gone;
     exchange->gone_data = userdata;
 }
 
 // ---- listeners
 
-// 0, or -ENOMEM: the connection is not taken.
-static int http_open(struct http_listener *listener, int fd, usec_t now) {
+// evhttp has accepted one, and puts it into the bufferevent that we give it.
+static struct bufferevent *http_on_accept(struct event_base *base, void *userdata) {
+    struct http_listener *listener = userdata;
     struct http *http = listener->http;
     struct http_exchange *exchange = calloc(1, sizeof(*exchange));
-    if (!exchange) {
-        return -ENOMEM;
-    }
-    exchange->io = loop_io_new(http->loop, http_on_io, exchange);
-    if (!exchange->io) {
+    struct bufferevent *bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+    struct loop_timer *deadline = exchange ? loop_timer_new(http->loop, http_on_deadline, exchange) : NULL;
+    if (!exchange || !bev || !deadline) {
+        // evhttp makes one of its own, if it can. It will be told that there is no memory.
         free(exchange);
-        return -ENOMEM;
+        (void)loop_timer_free(deadline);
+        if (bev) {
+            bufferevent_free(bev);
+        }
+        return NULL;
     }
-    exchange->http = http;
-    exchange->listener = listener;
-    exchange->fd = fd;
-    exchange->deadline = usec_add(now, HTTP_REQUEST_WITHIN);
-    exchange->is_local = listener->is_local;
-    exchange->is_loopback = listener->is_loopback;
-    exchange->peer =
-        listener->is_local ? endpoint_get_peer(fd, listener->gid) : (struct endpoint_peer){.uid = -1, .pid = -1};
-    exchange->next = http->exchanges;
+    // A client shall not fill it while its answer goes out.
+    bufferevent_setwatermark(bev, EV_READ, 0, HTTP_MAX_HEAD + HTTP_MAX_BODY);
+    (void)bufferevent_set_max_single_write(bev, HTTP_SEND_AT_ONCE);
+    bufferevent_incref(bev);
+    *exchange = (struct http_exchange){.listener = listener, .bev = bev, .deadline = deadline, .next = http->exchanges};
+    loop_timer_set(deadline, usec_add(loop_now(http->loop), HTTP_REQUEST_WITHIN));
     if (exchange->next) {
         exchange->next->previous = exchange;
     }
     http->exchanges = exchange;
-    listener->n_exchanges++;
-    http_arm(exchange);
+    if (++listener->n_exchanges == HTTP_MAX_CONNECTIONS) {
+        // The next that ends has it go on.
+        (void)evconnlistener_disable(evhttp_bound_socket_get_listener(listener->bound));
+    }
+    return bev;
+}
+
+static void http_on_accept_error(struct evconnlistener *from, void *server) {
+    (void)server;
+    (void)evconnlistener_disable(from);
+    http_is_short = true;
+}
+
+static void http_on_again(void *userdata, usec_t now) {
+    (void)now;
+    http_accept_again(userdata);
+}
+
+// Closes the socket.
+static void http_listener_close(struct http_listener *listener) {
+    if (listener->bound) {
+        evhttp_del_accept_socket(listener->server, listener->bound);
+        listener->bound = NULL;
+    }
+    listener->fd = fd_close(listener->fd);
+}
+
+// After its exchanges.
+static void http_listener_free(struct http_listener *listener) {
+    struct http_listener **at = &listener->http->listeners;
+    while (*at && *at != listener) {
+        at = &(*at)->next;
+    }
+    *at = listener->next;
+    http_listener_close(listener);
+    if (listener->server) {
+        evhttp_free(listener->server);
+    }
+    (void)loop_timer_free(listener->again);
+    free(listener);
+}
+
+// 0 or -ENOMEM. It does not own the socket.
+static int http_bind(struct http_listener *listener, int fd) {
+    struct event_base *base = loop_base(listener->http->loop);
+    listener->again = loop_timer_new(listener->http->loop, http_on_again, listener);
+    listener->server = evhttp_new(base);
+    if (!listener->again || !listener->server) {
+        return -ENOMEM;
+    }
+    evhttp_set_max_headers_size(listener->server, HTTP_MAX_HEAD);
+    evhttp_set_max_body_size(listener->server, HTTP_MAX_BODY);
+    // Each that it knows: what we refuse we say ourselves.
+    evhttp_set_allowed_methods(listener->server, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
+                                                     EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE |
+                                                     EVHTTP_REQ_CONNECT | EVHTTP_REQ_PATCH);
+    evhttp_set_bevcb(listener->server, http_on_accept, listener);
+    evhttp_set_gencb(listener->server, http_on_request, listener);
+    struct evconnlistener *sockets = evconnlistener_new(base, NULL, NULL, LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+    if (!sockets) {
+        return -ENOMEM;
+    }
+    evconnlistener_set_error_cb(sockets, http_on_accept_error);
+    listener->bound = evhttp_bind_listener(listener->server, sockets);
+    if (!listener->bound) {
+        evconnlistener_free(sockets);
+        return -ENOMEM;
+    }
     return 0;
-}
-
-static void http_on_accept(void *userdata, unsigned ready, usec_t now) {
-    struct http_listener *listener = userdata;
-    usec_t pause_until = USEC_INFINITY;
-    (void)ready;
-    for (unsigned i = 0; i < HTTP_ACCEPT_AT_ONCE && listener->n_exchanges < HTTP_MAX_CONNECTIONS; i++) {
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) {
-            // A client that left while it waited is none of ours; for want of resources there may be some later.
-            bool is_short = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
-            pause_until = is_short ? usec_add(now, HTTP_ACCEPT_AGAIN) : USEC_INFINITY;
-            break;
-        }
-        if (http_open(listener, fd, now) < 0) {
-            (void)fd_close(fd);
-            pause_until = usec_add(now, HTTP_ACCEPT_AGAIN);
-            break;
-        }
-    }
-    http_arm_listener(listener, pause_until);
-}
-
-static void http_arm_listener(struct http_listener *listener, usec_t pause_until) {
-    bool is_full = listener->n_exchanges >= HTTP_MAX_CONNECTIONS;
-    bool pauses = pause_until != USEC_INFINITY;
-    // While it is full, the next that ends arms it.
-    if (loop_io_arm(listener->io, listener->fd, is_full || pauses ? 0 : LOOP_READ, pause_until) < 0) {
-        // Without memory for that much the loop itself is lost.
-        loop_io_disarm(listener->io);
-    }
 }
 
 int http_listen(struct http *http, int fd, bool is_local, gid_t gid, struct http_listener **ret) {
@@ -412,18 +529,19 @@ int http_listen(struct http *http, int fd, bool is_local, gid_t gid, struct http
     if (!listener) {
         return -ENOMEM;
     }
-    *listener = (struct http_listener){
-        .http = http, .fd = -1, .is_local = is_local, .is_loopback = !is_local && endpoint_is_loopback(fd), .gid = gid};
-    listener->io = loop_io_new(http->loop, http_on_accept, listener);
-    int r = listener->io ? loop_io_arm(listener->io, fd, LOOP_READ, USEC_INFINITY) : -ENOMEM;
+    *listener = (struct http_listener){.http = http,
+                                       .next = http->listeners,
+                                       .fd = -1,
+                                       .is_local = is_local,
+                                       .is_loopback = !is_local && endpoint_is_loopback(fd),
+                                       .gid = gid};
+    http->listeners = listener;
+    int r = http_bind(listener, fd);
     if (r < 0) {
-        (void)loop_io_free(listener->io);
-        free(listener);
+        http_listener_free(listener);
         return r;
     }
     listener->fd = fd;
-    listener->next = http->listeners;
-    http->listeners = listener;
     *ret = listener;
     return 0;
 }
@@ -433,21 +551,12 @@ void http_listener_set_gid(struct http_listener *listener, gid_t gid) {
 }
 
 struct http_listener *http_unlisten(struct http_listener *listener) {
-    if (!listener) {
-        return NULL;
+    if (listener) {
+        http_listener_close(listener);
+        if (listener->n_exchanges == 0) {
+            http_listener_free(listener);
+        }
     }
-    struct http *http = listener->http;
-    struct http_listener **at = &http->listeners;
-    while (*at != listener) {
-        at = &(*at)->next;
-    }
-    *at = listener->next;
-    for (struct http_exchange *exchange = http->exchanges; exchange; exchange = exchange->next) {
-        exchange->listener = exchange->listener == listener ? NULL : exchange->listener;
-    }
-    (void)loop_io_free(listener->io);
-    listener->fd = fd_close(listener->fd);
-    free(listener);
     return NULL;
 }
 
@@ -458,6 +567,7 @@ struct http *http_new(struct loop *loop,
     struct http *http = calloc(1, sizeof(*http));
     if (http) {
         *http = (struct http){.loop = loop, .handle = handle, .userdata = userdata};
+        loop_on_rest(loop, http_on_rest, http);
     }
     return http;
 }
@@ -466,11 +576,12 @@ struct http *http_free(struct http *http) {
     if (!http) {
         return NULL;
     }
+    loop_on_rest(http->loop, NULL, NULL);
     while (http->exchanges) {
-        (void)http_exchange_free(http->exchanges);
+        http_drop(http->exchanges);
     }
     while (http->listeners) {
-        (void)http_unlisten(http->listeners);
+        http_listener_free(http->listeners);
     }
     free(http);
     return NULL;

@@ -31,7 +31,7 @@ LIBRARIES = {
     'libpq/*': ['src/pg/*', 'include/pg/*'],
     'postgres_ext.h': ['src/pg/*', 'include/pg/*'],
     'pg_config*.h': ['src/pg/*', 'include/pg/*'],
-    'event2/*': ['src/daemon/loop.c', 'src/daemon/resolver.c'],
+    'event2/*': ['src/daemon/loop.c', 'src/daemon/http.c'],
     'event.h': [],
     'curl/*': ['src/daemon/notifier.c'],
     'yaml.h': ['src/config/*'],

@@ -4,15 +4,10 @@
 #include "../../src/daemon/kept.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include "daemon/clock.h"
-#include "support/check.h"
+#include "http_world.h"
 #include "support/oom.h"
 #include "util/fd.h"
 #include "util/macro.h"
@@ -217,10 +212,7 @@ static void out_of_memory(void) {
 
 struct served {
     struct world world;
-    struct http *http;
-    struct http_listener *listener;
-    struct sockaddr_un address;
-    char folder[32];
+    struct http_world http;
 };
 
 static void served_handle(void *userdata, struct http_exchange *exchange, const struct http_request *request,
@@ -233,54 +225,13 @@ static void served_handle(void *userdata, struct http_exchange *exchange, const 
 }
 
 static void served_init(struct served *served) {
-    *served = (struct served){.address = {.sun_family = AF_UNIX}, .folder = "/tmp/pgvigil-kept-XXXXXX"};
     world_init(&served->world, clock_monotonic);
-    CHECK_NOT_NULL(mkdtemp(served->folder));
-    (void)snprintf(served->address.sun_path, sizeof(served->address.sun_path), "%s/s", served->folder);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    CHECK_EQ(bind(fd, (const struct sockaddr *)&served->address, sizeof(served->address)), 0);
-    CHECK_EQ(listen(fd, N_CLIENTS), 0);
-    served->http = http_new(served->world.loop, served_handle, served);
-    CHECK_NOT_NULL(served->http);
-    CHECK_EQ(http_listen(served->http, fd, true, getgid(), &served->listener), 0);
+    http_world_init(&served->http, true, served_handle, served);
 }
 
 static void served_deinit(struct served *served) {
-    (void)http_unlisten(served->listener);
-    (void)http_free(served->http);
-    (void)unlink(served->address.sun_path);
-    (void)rmdir(served->folder);
+    http_world_deinit(&served->http);
     world_deinit(&served->world);
-}
-
-static int served_connect(struct served *served, const char *request) {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    CHECK_EQ(connect(fd, (const struct sockaddr *)&served->address, sizeof(served->address)), 0);
-    CHECK_EQ(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
-    return fd;
-}
-
-// What there is to be read. True: that was all.
-static bool served_read(int fd, struct strbuf *text) {
-    char bytes[65536];
-    ssize_t got;
-    while ((got = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0) {
-        strbuf_add_bytes(text, bytes, (size_t)got);
-    }
-    return got == 0;
-}
-
-static void served_read_all(struct served *served, const int *fds, struct strbuf *texts, size_t n) {
-    usec_t deadline = usec_add(clock_monotonic(), 20 * USEC_PER_SEC);
-    size_t n_done = 0;
-    while (n_done < n) {
-        CHECK(clock_monotonic() < deadline);
-        run_for(served->world.loop, USEC_PER_MSEC);
-        n_done = 0;
-        for (size_t i = 0; i < n; i++) {
-            n_done += served_read(fds[i], &texts[i]);
-        }
-    }
 }
 
 static void many_ask_a_server_at_once(void) {
@@ -290,9 +241,9 @@ static void many_ask_a_server_at_once(void) {
     served_init(&served);
     size = 3 * LARGE; // more than a socket takes: it stays with the server for a while
     for (size_t i = 0; i < N_CLIENTS; i++) {
-        fds[i] = served_connect(&served, "GET / HTTP/1.0\r\n\r\n");
+        fds[i] = http_world_ask(&served.http, "GET / HTTP/1.0\r\n\r\n");
     }
-    served_read_all(&served, fds, texts, N_CLIENTS);
+    http_world_read_all(&served.http, fds, texts, N_CLIENTS);
     // They were all there when the first was answered; how long that took is the machine's.
     CHECK(n_rendered >= 1 && n_rendered <= N_CLIENTS / 8);
     for (size_t i = 0; i < N_CLIENTS; i++) {
@@ -316,8 +267,8 @@ static void head_and_body_arrive_whole(void) {
         size = sizes[i / 2];
         kept_drop(served.world.kept);
         CLEANUP(fd_closep)
-        int fd = served_connect(&served, is_head ? "HEAD / HTTP/1.0\r\n\r\n" : "GET / HTTP/1.0\r\n\r\n");
-        served_read_all(&served, &fd, &text, 1);
+        int fd = http_world_ask(&served.http, is_head ? "HEAD / HTTP/1.0\r\n\r\n" : "GET / HTTP/1.0\r\n\r\n");
+        http_world_read_all(&served.http, &fd, &text, 1);
         const char *end = strstr(strbuf_str(&text), "\r\n\r\n");
         CHECK_NOT_NULL(end);
         const char *body = end + 4;
