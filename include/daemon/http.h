@@ -6,7 +6,7 @@
 // and on a loopback address it answers to no name but localhost. One request a connection.
 //
 // Every connection has until HTTP_REQUEST_WITHIN after it was accepted to have sent its request whole, and
-// HTTP_READ_WITHIN to take the answer: deadlines, which no byte puts off.
+// HTTP_READ_WITHIN to take the answer: deadlines, which no byte puts off. SIGPIPE is to be ignored.
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -150,13 +150,11 @@ static struct http_exchange *http_exchange_free(struct http_exchange *exchange) 
     }
     (void)loop_io_free(exchange->lingering);
     (void)loop_timer_free(exchange->deadline);
-    if (exchange->bev) {
-        // libevent frees it in the next wake-up, or with the loop, when the owner of a shared body may be gone.
-        struct evbuffer *unsent = bufferevent_get_output(exchange->bev);
-        (void)evbuffer_unfreeze(unsent, 1);
-        (void)evbuffer_drain(unsent, evbuffer_get_length(unsent));
-        (void)bufferevent_decref(exchange->bev);
-    }
+    // libevent frees it in the next wake-up, or with the loop, when the owner of a shared body may be gone.
+    struct evbuffer *unsent = bufferevent_get_output(exchange->bev);
+    (void)evbuffer_unfreeze(unsent, 1);
+    (void)evbuffer_drain(unsent, evbuffer_get_length(unsent));
+    (void)bufferevent_decref(exchange->bev);
     if (exchange->gone) {
         exchange->gone(exchange->gone_data);
     }
