@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "daemon/http.h"
 
+#include <sys/resource.h>
+
 #include "http_world.h"
 #include "support/oom.h"
 #include "util/cleanup.h"
@@ -330,6 +332,45 @@ static void who_only_sends_is_not_heard(void) {
     CHECK_LE(oom_n_live(), n_live + 100);
 }
 
+static usec_t cpu_time(void) {
+    struct rusage usage;
+    CHECK_EQ(getrusage(RUSAGE_SELF, &usage), 0);
+    return (usec_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * USEC_PER_SEC +
+           (usec_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+// False: valgrind has accepted for want of a descriptor, and closed it.
+static bool run_out_of_descriptors(void) {
+    CLEANUP(asked_forget) struct asked asked = {.body_len = 1};
+    CLEANUP(http_world_deinit) struct http_world world;
+    CLEANUP(strbuf_deinit) struct strbuf answer = STRBUF_EMPTY;
+    struct rlimit before;
+    http_world_init(&world, true, asked_handle, &asked);
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    CLEANUP(fd_closep) int fd = http_world_ask(&world, GET "\r\n");
+    const struct rlimit none_left = {.rlim_cur = (rlim_t)fd + 1, .rlim_max = before.rlim_max};
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &none_left), 0);
+    usec_t spent = cpu_time();
+    http_world_run(&world, 500 * USEC_PER_MSEC);
+    spent = cpu_time() - spent;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    char byte;
+    if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == ECONNRESET && oom_n_live() == 0) {
+        return false;
+    }
+    CHECK_EQ(asked.n, 0u);
+    CHECK_LT(spent, 50 * USEC_PER_MSEC); // it does not try all the time
+    http_world_read_all(&world, &fd, &answer, 1);
+    CHECK_EQ(asked.n, 1u);
+    return true;
+}
+
+static void it_waits_for_a_descriptor(void) {
+    if (!run_out_of_descriptors()) {
+        check_skip("valgrind accepts what there is no descriptor for, and closes it");
+    }
+}
+
 static int new_and_free(void *userdata) {
     struct http *http = http_new(userdata, asked_handle, NULL);
     (void)http_free(http);
@@ -395,4 +436,5 @@ CHECK_MAIN({"reads_in_pieces", reads_in_pieces}, {"reads_little", reads_little},
            {"whoever_waits_for_it_is_told_when_it_is_too_late", whoever_waits_for_it_is_told_when_it_is_too_late},
            {"what_is_under_way_is_finished", what_is_under_way_is_finished},
            {"it_may_end_at_any_time", it_may_end_at_any_time},
-           {"who_only_sends_is_not_heard", who_only_sends_is_not_heard}, {"out_of_memory", out_of_memory})
+           {"who_only_sends_is_not_heard", who_only_sends_is_not_heard},
+           {"it_waits_for_a_descriptor", it_waits_for_a_descriptor}, {"out_of_memory", out_of_memory})
