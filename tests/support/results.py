@@ -7,7 +7,8 @@ from collections import namedtuple
 
 TOTALS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
 
-Result = namedtuple("Result", "passed failed skipped notes")
+# failures: (test, lines that it said) of each.
+Result = namedtuple("Result", "passed failed skipped notes failures", defaults=[()])
 
 
 def totals_of(text, status):
@@ -19,6 +20,20 @@ def totals_of(text, status):
     return passed, failed + (1 if status != 0 and failed == 0 else 0), skipped
 
 
+def failures_of(text):
+    """Of a program that says ok, FAIL or skip for each of its tests: those that failed, with what was said since the one
+    before."""
+    failures, said = [], []
+    for line in filter(str.strip, text.splitlines()):
+        if line.startswith("FAIL "):
+            failures.append((line.removeprefix("FAIL "), said))
+        if line.startswith(("ok ", "FAIL ", "skip ")):
+            said = []
+        else:
+            said.append(line)
+    return tuple(failures) or (("it ended before it could say what failed", said),)
+
+
 def results_of(report, status):
     """What a JUnit file of pytest says."""
     tree = xml.etree.ElementTree.parse(report).getroot()
@@ -27,16 +42,17 @@ def results_of(report, status):
         for key in ("tests", "failures", "errors", "skipped")
     }
     failed = counts["failures"] + counts["errors"]
-    notes = []
+    notes, failures = [], []
     for case in tree.iter("testcase"):
         title = f"{case.get('classname')}::{case.get('name')}"
-        if case.find("failure") is not None or case.find("error") is not None:
+        for what in [*case.findall("failure"), *case.findall("error")]:
+            places = re.findall(r"^\S+\.py:\d+: .*$", what.text or "", re.MULTILINE)
             notes.append(f"failed: {title}")
+            failures.append((title, places[-2:] + what.get("message", "").splitlines()))
         skipped = case.find("skipped")
         if skipped is not None:
             notes.append(f"skipped {title}: {skipped.get('message')}")
     if status not in (0, 5) and failed == 0:
         failed = 1
-    return Result(
-        counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"], failed, counts["skipped"], notes
-    )
+    passed = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
+    return Result(passed, failed, counts["skipped"], notes, tuple(failures))

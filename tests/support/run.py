@@ -17,13 +17,15 @@ import time
 
 import booted
 import elevate
-from results import TOTALS, Result, results_of, totals_of
+from results import TOTALS, Result, failures_of, results_of, totals_of
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 N_JOBS = max(2, os.cpu_count() or 2)
 PR_SET_CHILD_SUBREAPER = 36
 FUZZ_SECONDS = 30
 SUITE_TIMEOUT = 600
+# Of what failed, once more at the end: of all that a run prints, some keep the last 12 KB.
+FAILURES, FAILURE_LINES, FAILURES_LINES, FAILURE_COLUMNS = 40, 15, 60, 110
 VALGRIND = (
     "valgrind --quiet --leak-check=full --show-leak-kinds=definite,indirect,possible "
     "--errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99 --num-callers=30"
@@ -174,9 +176,22 @@ def end_leftovers():
     return left
 
 
+def unbuilt(runner, *builds):
+    logs = [(f"build {build}", runner.log_path(f"build {build}")) for build in builds]
+    notes = [f"{name} failed, see {log}" for name, log in logs]
+    return Result(0, len(logs), 0, notes, tuple((name, end_of_log(log, FAILURE_LINES)) for name, log in logs))
+
+
+def end_of_log(path, n_lines):
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read().splitlines()[-n_lines:]
+
+
 def meson_test(runner, name, build, arguments, **environment):
     if not runner.build(build):
-        return Result(0, 1, 0, [f"build {build} failed, see {runner.log_path('build ' + build)}"])
+        return unbuilt(runner, build)
     base = re.sub(r"[^a-z0-9]+", "-", name)
     # A wrapper's name is appended by meson.
     pattern = runner.built_path(build, "meson-logs", f"{base}*.json")
@@ -199,7 +214,7 @@ def meson_test(runner, name, build, arguments, **environment):
         ],
         **environment,
     )
-    counts, notes = [0, 0, 0], []
+    counts, notes, failures = [0, 0, 0], [], ()
     logs = glob.glob(pattern)
     if not logs:
         return Result(0, 1, 0, ["no test ran"])
@@ -217,13 +232,15 @@ def meson_test(runner, name, build, arguments, **environment):
                 one = totals_of(test.get("stdout", ""), 0 if good else 1)
                 if not good:
                     notes.append(f"failed: {test['name']} ({test['result'].lower()})")
+                    cases = failures_of(f"{test.get('stdout', '')}\n{test.get('stderr', '')}")
+                    failures += tuple((f"{test['name']}: {case}", said) for case, said in cases)
                 notes += [
                     f"{test['name']}: {said}" for said in re.findall(r"^skip.*$", test.get("stdout", ""), re.MULTILINE)
                 ]
             counts = [a + b for a, b in zip(counts, one)]
     if status != 0 and counts[1] == 0:
         counts[1] = 1
-    return Result(*counts, notes)
+    return Result(*counts, notes, failures)
 
 
 def last_line(text):
@@ -233,7 +250,7 @@ def last_line(text):
 
 def pytest_suite(runner, name, build, arguments, folder="integration", as_root=False, **environment):
     if not runner.build(build):
-        return Result(0, 1, 0, [f"build {build} failed, see {runner.log_path('build ' + build)}"])
+        return unbuilt(runner, build)
     report = os.path.join(runner.directory, "report.xml")
     if os.path.exists(report):
         os.remove(report)  # root's, it may be, but the directory is ours
@@ -265,10 +282,8 @@ def pytest_suite(runner, name, build, arguments, folder="integration", as_root=F
 
 
 def suite_build(runner):
-    notes = [
-        f"build {name} failed, see {runner.log_path('build ' + name)}" for name in BUILDS if not runner.build(name)
-    ]
-    return Result(len(BUILDS) - len(notes), len(notes), 0, notes)
+    result = unbuilt(runner, *(name for name in BUILDS if not runner.build(name)))
+    return result._replace(passed=len(BUILDS) - result.failed)
 
 
 def with_server(runner, name, build, arguments, **environment):
@@ -304,7 +319,7 @@ def suite_unit_clang_sanitize(runner):
 
 def suite_unit_valgrind(runner):
     if not runner.build("gcc"):
-        return Result(0, 1, 0, ["build gcc failed"])
+        return unbuilt(runner, "gcc")
     directory = runner.built_path("gcc")
     listing = subprocess.run(["meson", "introspect", "--tests", directory], check=True, stdout=subprocess.PIPE).stdout
     # Scripts are meson tests too; valgrind is for our programs.
@@ -320,7 +335,7 @@ def suite_unit_valgrind(runner):
 def suite_fuzz(runner):
     """Each target for a while, two at a time, from the seeds of the repository; what it finds new is thrown away."""
     if not runner.build("fuzz"):
-        return Result(0, 1, 0, [f"build fuzz failed, see {runner.log_path('build fuzz')}"])
+        return unbuilt(runner, "fuzz")
     folder = runner.built_path("fuzz", "tests", "fuzz")
     targets = sorted(
         name
@@ -329,7 +344,7 @@ def suite_fuzz(runner):
         and os.access(os.path.join(folder, name), os.X_OK)
         and os.path.isfile(os.path.join(folder, name))
     )
-    passed, failed, notes = 0, 0, []
+    passed, notes, failures = 0, [], ()
     for at in range(0, len(targets), 2):
         running = [(name, *fuzz_start(runner, folder, name)) for name in targets[at : at + 2]]
         for name, child, log in running:
@@ -346,9 +361,9 @@ def suite_fuzz(runner):
                 passed += 1
                 notes.append(f"{name}: {int(runs[-1]):,} runs in {FUZZ_SECONDS} s")
             else:
-                failed += 1
                 notes.append(f"failed: {name}, see {runner.log_path(name)} and {runner.directory}")
-    return Result(passed, failed, 0, notes)
+                failures += ((name, said.splitlines()[-FAILURE_LINES:]),)
+    return Result(passed, len(failures), 0, notes, failures)
 
 
 def fuzz_start(runner, folder, name):
@@ -413,7 +428,7 @@ def bench(runner, name, build):
 def program(runner, name, build, *argv, as_root=False):
     """A program that says what it expects line by line, and totals last. What was not simply ok goes into the notes."""
     if build and not runner.build(build):
-        return Result(0, 1, 0, [f"build {build} failed, see {runner.log_path('build ' + build)}"])
+        return unbuilt(runner, build)
     status, said = runner.run(
         name,
         ["/usr/bin/python3", "-B", *argv],
@@ -421,7 +436,8 @@ def program(runner, name, build, *argv, as_root=False):
         **({"PGVIGIL_BINARY": runner.built_path(build, "src", "pgvigil")} if build else {}),
     )
     lines = [line for line in said.splitlines() if line and not line.startswith("ok") and not TOTALS.match(line)]
-    return Result(*totals_of(said, status), lines)
+    result = Result(*totals_of(said, status), lines)
+    return result._replace(failures=failures_of(said)) if result.failed else result
 
 
 def suite_race(runner):
@@ -447,7 +463,7 @@ def suite_image(runner):
 def suite_systemd(runner):
     """What is installed where, and then the unit in a booted systemd, where this machine can boot one."""
     if not runner.build("install"):
-        return Result(0, 1, 0, [f"build install failed, see {runner.log_path('build install')}"])
+        return unbuilt(runner, "install")
     installed = booted.install(runner, "install")
     if not installed:
         return Result(0, 1, 0, ["meson install failed"])
@@ -458,7 +474,9 @@ def suite_systemd(runner):
     if status == booted.CANNOT:
         there = Result(0, 0, 1, [f"skipped all that needs a booted systemd: {lines[-1]}"])
     elif report is None:
-        there = Result(0, 1, 0, [f"the booted system ended with {status}, see {runner.log_path('systemd booted')}"])
+        log = runner.log_path("systemd booted")
+        note = f"the booted system ended with {status}, see {log}"
+        there = Result(0, 1, 0, [note], ((note, end_of_log(log, FAILURE_LINES)),))
     else:
         there = results_of(report, status)
         there = there._replace(notes=there.notes + lines)
@@ -537,8 +555,12 @@ def run_suites(runner, names):
         left = end_leftovers()
         if left:
             result = result._replace(
-                failed=result.failed + 1, notes=[*result.notes, *(f"failed: left running: {line}" for line in left)]
+                failed=result.failed + 1,
+                notes=[*result.notes, *(f"failed: left running: {line}" for line in left)],
+                failures=(*result.failures, *((f"left running: {line}", []) for line in left)),
             )
+        if result.failed and not result.failures:
+            result = result._replace(failures=(("; ".join(result.notes), end_of_log(log, FAILURE_LINES)),))
         table.append((name, result, time.monotonic() - started))
         print(
             f"  {result.passed} passed, {result.failed} failed, {result.skipped} skipped in {table[-1][2]:.0f} s",
@@ -548,9 +570,24 @@ def run_suites(runner, names):
             print(f"  {note}", flush=True)
         if result.failed and os.path.exists(log):
             print(f"  the end of {os.path.relpath(log, ROOT)}:", flush=True)
-            with open(log, encoding="utf-8", errors="replace") as file:
-                print("".join(f"  | {line}" for line in file.readlines()[-120:]), flush=True)
+            print("".join(f"  | {line}\n" for line in end_of_log(log, 120)), flush=True)
     return table
+
+
+def print_failures(table):
+    """Once more, for those who see but the end of the output."""
+    failures = [(f"{suite}: {test}", said) for suite, result, _ in table for test, said in result.failures]
+    if failures:
+        print("\nfailed:")
+    n_lines = max(1, min(FAILURE_LINES, FAILURES_LINES // max(1, len(failures))))
+    for test, said in failures[:FAILURES]:
+        print(f"  {test}"[: 2 * FAILURE_COLUMNS])
+        # The beginning says what was expected, the end how it went on.
+        n_first = min(len(said), n_lines // 3)
+        for line in said[:n_first] + said[n_first:][-(n_lines - n_first) :]:
+            print(f"  | {line}"[:FAILURE_COLUMNS])
+    if len(failures) > FAILURES:
+        print(f"  and {len(failures) - FAILURES} more")
 
 
 def print_table(table):
@@ -578,7 +615,9 @@ def main():
     os.makedirs(runner.logs, exist_ok=True)
     runner.directory = temporary_directory()
     try:
-        return print_table(run_suites(runner, options.suites or list(SUITES)))
+        table = run_suites(runner, options.suites or list(SUITES))
+        print_failures(table)
+        return print_table(table)
     except Stopped as stopped:
         print("stopped", file=sys.stderr)
         return 128 + stopped.args[0]
