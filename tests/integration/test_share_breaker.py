@@ -118,8 +118,9 @@ def test_breaker_leaves_a_rule_alone_that_helps(server):
     """Victims that stay away: no round counts."""
     rules = {"idle": rule("300ms", match={"user": "worker"})}
     bounds = limits(breaker={"rounds": 1, "pause": "3s"})
+    victims = idle(server, 5, "worker")  # all before the first is ended: who comes later would replace it
     with Daemon(config(server, rules, limits=bounds, target=QUICK)) as daemon:
-        for victim in idle(server, 5, "worker"):
+        for victim in victims:
             daemon.outcome(victim, "gone")
         time.sleep(6)
         for victim in idle(server, 1, "worker"):
