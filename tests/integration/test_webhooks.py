@@ -126,11 +126,12 @@ def test_names_of_strangers_call_nobody(server):
             Session(server, "app", query="SELECT 1", application_name=name)
             text = chat.wait(predicate=lambda one: "channel" in one.body).json["text"]
             assert "&lt;!channel&gt; &amp; " in text and "<" not in text
-            event = other.wait(predicate=lambda one: one.path == "/" and "channel" in one.body).json
-            assert "<!channel> & " in event["group"]
-            alerts = other.wait(predicate=lambda one: one.path.startswith("/am") and "channel" in one.body)
-            assert alerts.path == "/am/api/v2/alerts"
-            assert any("<!channel> & " in one["labels"]["group"] for one in alerts.json)
+            # What is told of another group may name this one, too, where it lists who holds connections.
+            other.wait(predicate=lambda one: one.path == "/" and "<!channel> & " in one.json["group"])
+            other.wait(
+                predicate=lambda one: one.path == "/am/api/v2/alerts"
+                and any("<!channel> & " in alert["labels"]["group"] for alert in one.json)
+            )
 
 
 def test_files_are_read_at_each_attempt(server, tmp_path):
