@@ -72,9 +72,11 @@ def test_sqlalchemy_leaked_checkout_is_idle_in_transaction(server):
 
 def test_sqlalchemy_pool_in_use_is_left_alone(server):
     engine, pid = engine_with_idle_connection(server)
-    with Daemon(config(server, WORKERS, target={"poll_interval": "200ms"})) as daemon:
+    # More than a busy machine keeps us from the next use, less than all uses take.
+    rules = {"idle": rule("3s", match={"user": "worker"})}
+    with Daemon(config(server, rules, target={"poll_interval": "200ms"})) as daemon:
         daemon.wait_up()
-        for _ in range(12):
+        for _ in range(20):
             with engine.connect() as connection:
                 assert connection.execute(text("SELECT pg_backend_pid(), pg_sleep(0.2)")).one()[0] == pid
         assert not daemon.find("decision")
