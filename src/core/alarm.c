@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alarm_group.h"
+#include "alarm_measure.h"
 #include "util/array.h"
 
 static const struct {

@@ -5,11 +5,12 @@
 // A state goes none -> (pending) -> raised -> (escalated, eased) -> (clearing) -> none. The two in-between ones are not
 // kept as such: `over_since` and `under_since` say for each severity since when it has held or not held without a
 // break, and a severity is reached after `for` of the one and left after `clear_after` of the other.
+#include "alarm_group.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "alarm.h"
 #include "util/escape.h"
 
 void alarm_group_free(struct interner *interner, struct alarm_group *group) {

@@ -11,12 +11,14 @@
 // Forged names (P4: "more than 5 sessions of an app living on a built-in name"): what counts is the sessions of one
 // user that one built-in name protects, whatever variant of a pattern they bear and wherever they come from. A name
 // that the file binds to its user is not suspicious.
+#include "alarm_measure.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "alarm.h"
+#include "alarm_group.h"
 #include "guard.h"
 
 struct alarm_stats {

@@ -160,28 +160,3 @@ int engine_take_policy(struct engine *engine, const struct engine_input *input) 
     }
     return alarms_set_policy(&engine->alarms, policy, gap);
 }
-
-int engine_fork(const struct engine *engine, struct policy *policy, bool enforce, struct engine **ret) {
-    if (!engine->snapshot.complete) {
-        return -EAGAIN;
-    }
-    CLEANUP(engine_freep) struct engine *fork = engine_new(engine->target);
-    if (!fork) {
-        return -ENOMEM;
-    }
-    const struct engine_input input = {
-        .kind = ENGINE_INPUT_POLICY,
-        .policy = {.policy = policy, .enforce = enforce, .poll_interval = engine->poll_interval},
-    };
-    const struct engine_result *result;
-    int r = engine_step(fork, &input, engine->snapshot.received_at, &result);
-    if (r == 0) {
-        r = snapshot_copy(&fork->snapshot, &engine->snapshot);
-    }
-    if (r == 0) {
-        engine_translate_queries(fork, engine_policy(engine), engine->known_queries);
-        fork->knows_blockers = engine->knows_blockers;
-        *ret = TAKE_PTR(fork);
-    }
-    return r;
-}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 //
-// What a policy would do, before it is in force: another engine under that policy judges what this one has seen last.
+// Another engine beside this one, under another policy, which begins with what this one has seen last: to tell what the
+// policy would do, or to do it once.
 #include <errno.h>
 
 #include "engine_impl.h"
@@ -52,6 +53,31 @@ int engine_preview(const struct engine *engine, struct policy *policy, int64_t *
 
     for (size_t i = 0; r == 0 && i < engine_n_rules(scratch); i++) {
         ret_counts[i] = engine_lacks(scratch, i) ? ENGINE_PREVIEW_UNKNOWN : scratch->rules[i].counts.n_decided;
+    }
+    return r;
+}
+
+int engine_fork(const struct engine *engine, struct policy *policy, bool enforce, struct engine **ret) {
+    if (!engine->snapshot.complete) {
+        return -EAGAIN;
+    }
+    CLEANUP(engine_freep) struct engine *fork = engine_new(engine->target);
+    if (!fork) {
+        return -ENOMEM;
+    }
+    const struct engine_input input = {
+        .kind = ENGINE_INPUT_POLICY,
+        .policy = {.policy = policy, .enforce = enforce, .poll_interval = engine->poll_interval},
+    };
+    const struct engine_result *result;
+    int r = engine_step(fork, &input, engine->snapshot.received_at, &result);
+    if (r == 0) {
+        r = snapshot_copy(&fork->snapshot, &engine->snapshot);
+    }
+    if (r == 0) {
+        engine_translate_queries(fork, engine_policy(engine), engine->known_queries);
+        fork->knows_blockers = engine->knows_blockers;
+        *ret = TAKE_PTR(fork);
     }
     return r;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alarm_group.h"
 #include "summarize.h"
 #include "util/array.h"
 

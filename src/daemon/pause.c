@@ -8,21 +8,13 @@
 #include <time.h>
 
 #include "daemon/clock.h"
-#include "pause_file.h"
 #include "util/escape.h"
 #include "util/macro.h"
 
 #define PAUSE_HINT "pgvigil resume ends it, pgvigil status shows it"
 
-static const char *const pause_scope_names[] = {[PAUSE_ALL] = "all", [PAUSE_TARGET] = "target", [PAUSE_RULE] = "rule"};
-static_assert(ARRAY_SIZE(pause_scope_names) == N_PAUSE_SCOPES, "one name for each scope");
-
-const char *pause_scope_to_string(enum pause_scope scope) {
-    return pause_scope_names[scope];
-}
-
 void pause_describe(const struct pause *pause, struct strbuf *sb) {
-    strbuf_add(sb, pause->scope == PAUSE_ALL ? "everything" : pause_scope_names[pause->scope]);
+    strbuf_add(sb, pause->scope == PAUSE_ALL ? "everything" : pause_scope_to_string(pause->scope));
     if (pause->scope != PAUSE_ALL) {
         strbuf_add_char(sb, ' ');
         escape_text(sb, pause->name);

@@ -10,22 +10,13 @@
 
 #include "daemon/loop.h"
 #include "daemon/sinks.h"
+#include "pause_file.h"
 #include "util/cleanup.h"
 #include "util/strbuf.h"
 
 #define PAUSE_DEFAULT USEC_PER_HOUR
 #define PAUSE_MIN USEC_PER_SEC
 #define PAUSE_LONGEST (7 * USEC_PER_DAY) // what is off for longer belongs into the file
-#define PAUSE_MAX 100                    // at once
-
-enum pause_scope { PAUSE_ALL, PAUSE_TARGET, PAUSE_RULE, N_PAUSE_SCOPES };
-
-struct pause {
-    enum pause_scope scope;
-    char *name;            // "" with PAUSE_ALL; owned
-    usec_t until;          // monotonic
-    usec_t until_realtime; // the same as it was by the clock on the wall when it began
-};
 
 struct pauses {
     struct loop_timer *timer;
@@ -69,4 +60,3 @@ bool pauses_of(const struct pauses *pauses, const char *target, const char **nam
 // "everything", "target db", "rule idle".
 void pause_describe(const struct pause *pause, struct strbuf *sb);
 void pause_add_time(const struct pause *pause, struct strbuf *sb); // "2026-11-25 12:30:00 UTC", when it ends
-const char *pause_scope_to_string(enum pause_scope scope);         // "all", "target", "rule"

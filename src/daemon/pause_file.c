@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: PostgreSQL
 #include "pause_file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -8,9 +9,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/cleanup.h"
 #include "util/fd.h"
+#include "util/macro.h"
+#include "util/strbuf.h"
 
 #define PAUSE_FILE_VERSION 1
+
+static const char *const pause_scope_names[] = {[PAUSE_ALL] = "all", [PAUSE_TARGET] = "target", [PAUSE_RULE] = "rule"};
+static_assert(ARRAY_SIZE(pause_scope_names) == N_PAUSE_SCOPES, "one name for each scope");
+
+const char *pause_scope_to_string(enum pause_scope scope) {
+    return pause_scope_names[scope];
+}
 
 // 0, -EBADMSG or -ENOMEM.
 static int pause_file_read_item(json_t *value, struct pause *ret) {

@@ -4,7 +4,22 @@
 // The file that remembers pauses over a restart: {"version": 1, "pauses": [{"scope", "name", "until"}]}, "until" in
 // microseconds since 1970.
 
-#include "pause.h"
+#include <stddef.h>
+
+#include "util/usec.h"
+
+#define PAUSE_MAX 100 // at once
+
+enum pause_scope { PAUSE_ALL, PAUSE_TARGET, PAUSE_RULE, N_PAUSE_SCOPES };
+
+struct pause {
+    enum pause_scope scope;
+    char *name;            // "" with PAUSE_ALL; owned
+    usec_t until;          // monotonic
+    usec_t until_realtime; // the same as it was by the clock on the wall when it began
+};
+
+const char *pause_scope_to_string(enum pause_scope scope); // "all", "target", "rule"
 
 #define PAUSE_FILE_MAX ((size_t)64 << 10) // bytes
 

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../src/daemon/pause_file.h"
+#include "../../src/daemon/pause.h"
 #include "daemon/clock.h"
 #include "support/check.h"
 #include "support/oom.h"
