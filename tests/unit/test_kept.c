@@ -239,7 +239,7 @@ static void many_ask_a_server_at_once(void) {
     struct strbuf texts[N_CLIENTS] = {0};
     int fds[N_CLIENTS];
     served_init(&served);
-    size = 3 * LARGE; // more than a socket takes: it stays with the server for a while
+    size = LARGE; // more than a socket takes: it stays with the server for a while
     for (size_t i = 0; i < N_CLIENTS; i++) {
         fds[i] = http_world_ask(&served.http, "GET / HTTP/1.0\r\n\r\n");
     }
