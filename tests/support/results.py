@@ -21,8 +21,8 @@ def totals_of(text, status):
 
 
 def failures_of(text):
-    """Of a program that says ok, FAIL or skip for each of its tests: those that failed, with what was said since the one
-    before."""
+    """Of a program that says ok, FAIL or skip for each of its tests: those that failed, with what was said since the
+    one before."""
     failures, said = [], []
     for line in filter(str.strip, text.splitlines()):
         if line.startswith("FAIL "):
