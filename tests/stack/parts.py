@@ -184,7 +184,7 @@ class Stack:
         """Of a service, with this machine's places in it."""
         environment = self.compose.environment(service)
         port = self.pooler_port if environment.get("DB_HOST") == "pgbouncer" else self.postgres.port
-        environment.update(DB_HOST="127.0.0.1", DB_PORT=str(port), DB_NAME="app", PAUSE="0.5")
+        environment.update(DB_HOST="127.0.0.1", DB_PORT=str(port), DB_NAME="app")
         if "DB_PASSWORD_FILE" in environment:
             environment["DB_PASSWORD_FILE"] = self.secrets.path(os.path.basename(environment["DB_PASSWORD_FILE"]))
         return environment
