@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: PostgreSQL
 """A worker that leaks: for each task it makes a SQLAlchemy engine of its own, uses one connection, gives it back to the
 engine's pool, and keeps the engine for ever. The environment is worker.py's, and RATE, tasks a second, and TASKS: after
-so many it says "mended" and opens no more; what is open stays.
+so many it opens no more, what is open stays, and it says how many these are: "N left", and again when some were ended.
 
 Says at the end what the database made of it, as JSON."""
 
@@ -36,11 +36,9 @@ def main():
     leaked = {}  # the socket of its one connection -> engine
     said = {"opened": 0, "refused": 0, "first_refused": None, "other": []}
     started = time.monotonic()
-    n = 0
+    n, left = 0, None
     while not stopped.wait(max(0.0, started + n / RATE - time.monotonic())):
         n += 1
-        if n == TASKS + 1:
-            print("mended", flush=True)
         if n <= TASKS:
             engine = create_engine(url, pool_size=10, connect_args={"connect_timeout": 10})
             try:
@@ -58,6 +56,9 @@ def main():
                 elif len(said["other"]) < 5:
                     said["other"].append(str(error)[:200])
         close_ended(leaked)
+        if n >= TASKS and left != len(leaked):
+            left = len(leaked)
+            print(f"{left} left", flush=True)
     print(json.dumps(said), flush=True)
     os._exit(0)  # without the farewells of 500 engines
 
