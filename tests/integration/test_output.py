@@ -358,6 +358,6 @@ def test_levels(server):
     session = Session(server, "worker", query="SELECT 1")
     content = config(server, {"it": rule("1s")}, outputs={"log": {"level": "error", "format": "json"}})
     with Daemon(content) as daemon:
-        daemon.wait("decision", pid=session.pid)  # an intent is written at every level
-        session.wait_dead()
-        assert {event["event"] for event in daemon.find()} == {"decision"}
+        # What is done, and what became of it, is written at every level.
+        daemon.outcome(session, "gone")
+        assert [event["event"] for event in daemon.find()] == ["decision", "outcome"]
