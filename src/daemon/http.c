@@ -409,6 +409,8 @@ void http_answer_body(struct http_exchange *exchange, int status, const char *co
     exchange->state = HTTP_SENDING;
     loop_timer_set(exchange->deadline, usec_add(now, HTTP_READ_WITHIN));
     evhttp_send_reply(TAKE_PTR(exchange->request), body ? status : 500, NULL, NULL);
+    // It would take the end of what the client sends for the end of the client, and keep what comes.
+    (void)bufferevent_disable(exchange->bev, EV_READ);
 }
 
 void http_answer(struct http_exchange *exchange, int status, const char *content_type, struct strbuf *body,
@@ -441,8 +443,6 @@ static struct bufferevent *http_on_accept(struct event_base *base, void *userdat
         }
         return NULL;
     }
-    // A client shall not fill it while its answer goes out.
-    bufferevent_setwatermark(bev, EV_READ, 0, HTTP_MAX_HEAD + HTTP_MAX_BODY);
     (void)bufferevent_set_max_single_write(bev, HTTP_SEND_AT_ONCE);
     bufferevent_incref(bev);
     *exchange = (struct http_exchange){.listener = listener, .bev = bev, .deadline = deadline, .next = http->exchanges};

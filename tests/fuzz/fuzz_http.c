@@ -121,8 +121,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         fuzz_begin();
     }
     size = MIN(size, FUZZ_MAX_SIZE);
+    usec_t began = clock_monotonic();
     int status = fuzz_ask(data, size, MAX(size, (size_t)1));
     int other = fuzz_ask(data, size, MAX(size / 3, (size_t)1));
-    assert(status == other);
+    // On a machine that stood still meanwhile, a deadline has ended the one and not the other.
+    assert(status == other || clock_monotonic() > usec_add(began, HTTP_REQUEST_WITHIN / 2));
     return 0;
 }

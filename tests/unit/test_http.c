@@ -293,6 +293,18 @@ static void what_is_under_way_is_finished(void) {
     CHECK_GT(answer.len, LARGE);
 }
 
+// A client that has said all that it wants to say, and tells so.
+static void who_sends_no_more_is_answered(void) {
+    CLEANUP(asked_forget) struct asked asked = {.body_len = LARGE};
+    CLEANUP(http_world_deinit) struct http_world world;
+    http_world_init(&world, true, asked_handle, &asked);
+    CLEANUP(strbuf_deinit) struct strbuf answer = STRBUF_EMPTY;
+    CLEANUP(fd_closep) int fd = http_world_ask(&world, GET "\r\n");
+    CHECK_EQ(shutdown(fd, SHUT_WR), 0);
+    http_world_read_all(&world, &fd, &answer, 1);
+    CHECK_GT(answer.len, LARGE);
+}
+
 // Each of them in a state of its own when the server goes.
 static void it_may_end_at_any_time(void) {
     CLEANUP(asked_forget) struct asked asked = {.body_len = LARGE};
@@ -435,6 +447,7 @@ CHECK_MAIN({"reads_in_pieces", reads_in_pieces}, {"reads_little", reads_little},
            {"is_bounded", is_bounded}, {"an_answer_may_come_later", an_answer_may_come_later},
            {"whoever_waits_for_it_is_told_when_it_is_too_late", whoever_waits_for_it_is_told_when_it_is_too_late},
            {"what_is_under_way_is_finished", what_is_under_way_is_finished},
+           {"who_sends_no_more_is_answered", who_sends_no_more_is_answered},
            {"it_may_end_at_any_time", it_may_end_at_any_time},
            {"who_only_sends_is_not_heard", who_only_sends_is_not_heard},
            {"it_waits_for_a_descriptor", it_waits_for_a_descriptor}, {"out_of_memory", out_of_memory})
