@@ -32,6 +32,12 @@ enum alarm_builtin {
 #define ALARM_CONDITION(condition) (N_ALARM_BUILTINS + (unsigned)(condition))
 #define ALARM_N_FIXED (N_ALARM_BUILTINS + N_CONDITIONS)
 
+// Of an alarm_key, in `flags`.
+#define ALARM_KEY_APP 1u    // names[0] is an app of the file
+#define ALARM_KEY_OTHER 2u  // all groups beyond ALARM_MAX_GROUPS
+#define ALARM_KEY_FORGED 4u // names[0] is a built-in name
+#define ALARM_KEY_TEXT 8u   // names[0] is printable as it is
+
 // One state. Raised when what is over a threshold has been so for `for`; lower only when it has not been so for
 // `clear_after`.
 struct alarm_group {
@@ -95,7 +101,3 @@ struct alarms {
 static inline struct interner *alarms_interner(const struct alarms *alarms) {
     return alarms->snapshot->origins.interner;
 }
-#define ALARM_KEY_APP 1u    // names[0] is an app of the file
-#define ALARM_KEY_OTHER 2u  // all groups beyond ALARM_MAX_GROUPS
-#define ALARM_KEY_FORGED 4u // names[0] is a built-in name
-#define ALARM_KEY_TEXT 8u   // names[0] is printable as it is
