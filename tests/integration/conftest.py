@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: PostgreSQL
-"""Fixtures: `server` is shared by a file's tests and swept between them; `fresh_server` is for tests that harm it."""
+"""Fixtures: `server` is shared and swept between tests; `fresh_server` is for those that harm it."""
 
 import os
 import signal
@@ -37,10 +37,26 @@ def templates():
     servers.remove_templates()
 
 
+@pytest.fixture(scope="session")
+def kept():
+    """The server that the last file left as it found it, if it did, and how that looks."""
+    kept = []
+    yield kept
+    for postgres, _ in kept:
+        postgres.destroy()
+
+
 @pytest.fixture(scope="module")
-def module_server():
-    with servers.Postgres() as postgres:
-        yield postgres
+def module_server(kept):
+    """For a file's tests: roles, databases and settings are theirs, and no file sees what another has left of these."""
+    if not kept:
+        postgres = servers.Postgres()
+        kept.append((postgres, postgres.fingerprint()))
+    postgres, fingerprint = kept[0]
+    yield postgres
+    if not postgres.is_running() or postgres.fingerprint() != fingerprint:
+        kept.clear()
+        postgres.destroy()
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ def main():
                     said["refused"] += 1
                     if said["first_refused"] is None:
                         said["first_refused"] = round(time.monotonic() - started, 1)
+                        print("refused", flush=True)
                 elif len(said["other"]) < 5:
                     said["other"].append(str(error)[:200])
         close_ended(leaked)

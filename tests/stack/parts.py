@@ -25,6 +25,7 @@ from pgvtest import fetch, process, server as servers  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 CONF = os.path.join(process.ROOT, "conf", "docker")
 PYTHON = ["/usr/bin/python3", "-B"]
+PAUSE = 2.0  # seconds between the bursts of a worker, each of which opens what its pool lacks, and then closes it
 # For the machine's sake.
 LOCAL_SETTINGS = {"shared_buffers": "64MB", "log_min_messages": "fatal", "log_connections": "off"}
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin")
@@ -196,7 +197,7 @@ class Stack:
     def start_worker(self, service):
         command = self.compose.services[service]["command"]
         argv = [*PYTHON, os.path.join(CONF, "workers", "worker.py"), command]
-        return self.start(service, argv, **self.environment(service))
+        return self.start(service, argv, **{**self.environment(service), "PAUSE": str(PAUSE)})
 
     def start_leak(self, rate, tasks):
         argv = [*PYTHON, os.path.join(HERE, "leak.py")]

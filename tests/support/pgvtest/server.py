@@ -86,6 +86,22 @@ def remove_templates():
         shutil.rmtree(_templates.popitem()[1], ignore_errors=True)
 
 
+# What tests change of a server, in the database that they use.
+FINGERPRINT = """SELECT
+  (SELECT string_agg(a::text, ' ' ORDER BY oid) FROM pg_authid a),
+  (SELECT string_agg(m::text, ' ' ORDER BY roleid, member) FROM pg_auth_members m),
+  (SELECT string_agg(s::text, ' ' ORDER BY setdatabase, setrole) FROM pg_db_role_setting s),
+  (SELECT string_agg(concat_ws(' ', oid, datname, datallowconn, datconnlimit, datacl), ' ' ORDER BY oid)
+   FROM pg_database),
+  (SELECT string_agg(f::text, ' ' ORDER BY seqno) FROM pg_file_settings f),
+  (SELECT string_agg(h::text, ' ' ORDER BY line_number) FROM pg_hba_file_rules h),
+  (SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings
+   WHERE source = 'command line' AND name <> 'port'),
+  (SELECT string_agg(concat_ws(' ', oid, nspname, nspacl), ' ' ORDER BY oid) FROM pg_namespace
+   WHERE nspname !~ '^pg_(toast_)?temp_'),
+  (SELECT count(*) FROM pg_class WHERE oid >= 16384 AND relpersistence <> 't'),
+  (SELECT md5(string_agg(concat_ws(' ', oid, proacl), ' ' ORDER BY oid)) FROM pg_proc)
+"""
 LEFT = """SELECT pid, usename, application_name, state, wait_event, backend_start, now(), query FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"""
 
@@ -198,6 +214,9 @@ class Postgres:
         except ProcessLookupError:
             pass
 
+    def is_running(self):
+        return self.child is not None and self.child.poll() is None
+
     # Settings
 
     def set_hba(self, *lines):
@@ -278,6 +297,10 @@ class Postgres:
     def identity(self, pid):
         rows = self.sql("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = %s", pid)
         return Identity(*rows[0]) if rows else None
+
+    def fingerprint(self):
+        """Differs when roles, rights, databases or settings do, or there is a table or a function more or less."""
+        return self.sql(FINGERPRINT)[0]
 
     def is_alive(self, identity):
         return self.identity(identity.pid) == identity
