@@ -25,6 +25,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
+    # xdist begins by handing out a part of them in order: what is with the longest one had better be short.
+    items.sort(key=lambda item: 0 if item.get_closest_marker("long") else 1 if item.get_closest_marker("short") else 2)
     if os.geteuid() != 0:
         for item in items:
             if item.get_closest_marker("root"):

@@ -24,6 +24,7 @@ def close(sessions):
         session.close()
 
 
+@pytest.mark.long
 @pytest.mark.timing
 @pytest.mark.timeout(300)
 def test_time_to_full_sees_a_leak(fresh_server):

@@ -12,6 +12,7 @@ import pytest
 from pgvtest import process
 from pgvtest.daemon import command
 
+pytestmark = pytest.mark.short
 PAGE = os.path.join(process.ROOT, "docs", "pgvigil.1.scd")
 EVERYWHERE = {"--help"}  # told once for all commands
 
