@@ -148,13 +148,23 @@ def end_group(child):
             break
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
-            child.poll()
+            if child.poll() is not None:
+                bury(child.pid)
             try:
                 elevate.kill(-child.pid, 0)
             except ProcessLookupError:
                 break
             time.sleep(0.02)
     child.wait()
+
+
+def bury(group):
+    """Who is dead in a group and ours: as subreaper we inherit what its leader had not waited for."""
+    try:
+        while os.waitpid(-group, os.WNOHANG)[0] != 0:
+            pass
+    except ChildProcessError:
+        pass
 
 
 def end_leftovers():
