@@ -432,7 +432,7 @@ static void every_byte_is_safe(void) {
     }
 }
 
-// 63 bytes, as long as a name can be, with every byte in four of them; test_hostile has more starts.
+// 63 bytes, as long as a name can be, with every byte in four of them; test_hostile has every start.
 static void names_of_everything_are_safe(void) {
     for (unsigned first = 1; first < 256; first += 16) {
         char name[64] = {0};

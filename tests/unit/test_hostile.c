@@ -182,9 +182,9 @@ static void names(void) {
     }
 }
 
-// 63 bytes at a time, so that each of 1 to 255 is in every quarter of a name.
+// 63 bytes at a time, each of 1 to 255, from every start.
 static void all_bytes(void) {
-    for (unsigned first = 1; first <= 255; first += 4) {
+    for (unsigned first = 1; first <= 255; first++) {
         char name[NAME_LENGTH + 1];
         for (unsigned i = 0; i < NAME_LENGTH; i++) {
             name[i] = (char)(unsigned char)(1 + (first - 1 + i) % 255);

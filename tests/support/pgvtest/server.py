@@ -99,7 +99,9 @@ FINGERPRINT = """SELECT
    WHERE source = 'command line' AND name <> 'port'),
   (SELECT string_agg(concat_ws(' ', oid, nspname, nspacl), ' ' ORDER BY oid) FROM pg_namespace
    WHERE nspname !~ '^pg_(toast_)?temp_'),
-  (SELECT count(*) FROM pg_class WHERE oid >= 16384 AND relpersistence <> 't'),
+  (SELECT md5(string_agg(concat_ws(' ', oid, relacl), ' ' ORDER BY oid)) FROM pg_class WHERE relpersistence <> 't'),
+  (SELECT count(*) FROM pg_replication_slots),
+  (SELECT count(*) FROM pg_prepared_xacts),
   (SELECT md5(string_agg(concat_ws(' ', oid, proacl), ' ' ORDER BY oid)) FROM pg_proc)
 """
 LEFT = """SELECT pid, usename, application_name, state, wait_event, backend_start, now(), query FROM pg_stat_activity
@@ -299,7 +301,8 @@ class Postgres:
         return Identity(*rows[0]) if rows else None
 
     def fingerprint(self):
-        """Differs when roles, rights, databases or settings do, or there is a table or a function more or less."""
+        """Differs when roles, rights, databases or settings do, or there is a table or a function more or less, a
+        replication slot or a prepared transaction."""
         return self.sql(FINGERPRINT)[0]
 
     def is_alive(self, identity):
