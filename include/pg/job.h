@@ -106,7 +106,3 @@ enum leader {
 };
 struct job *job_lead_new(const struct poll_options *options, bool want, bool leads);
 enum leader job_leader(const struct job *job, int64_t *ret_pid); // the holder's pid; 0: none
-
-// Test hooks for the race bench: what happens without the guard. Never set by the daemon unless its environment says
-// PGVIGIL_TEST_UNGUARDED=1 and it was built with -Dtest_hooks=true.
-void job_act_set_unguarded(struct job *job);

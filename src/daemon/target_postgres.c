@@ -159,14 +159,7 @@ static int postgres_look(struct server *server, const struct session_id *ids, si
 
 static int postgres_act(struct server *server, const struct decision *decisions, size_t n_decisions) {
     struct postgres *p = postgres_of(server);
-    struct job *job = job_act_new(&p->options, decisions, n_decisions);
-#ifdef PGVIGIL_TEST_HOOKS
-    const char *unguarded = getenv("PGVIGIL_TEST_UNGUARDED");
-    if (job && unguarded && unguarded[0] == '1') {
-        job_act_set_unguarded(job);
-    }
-#endif
-    return postgres_submit(p, job);
+    return postgres_submit(p, job_act_new(&p->options, decisions, n_decisions));
 }
 
 static bool postgres_is_busy(const struct server *server) {

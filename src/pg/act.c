@@ -57,10 +57,6 @@ static int act_send(struct job *job, PGconn *pq, unsigned request, usec_t now) {
 
     params_add_int32(&params, (int32_t)test->id.id);
     params_add_timestamp(&params, test->id.since);
-    if (a->unguarded) {
-        a->reports[request].result = ACT_UNKNOWN;
-        return query_send(pq, terminate ? STATEMENT_TERMINATE_UNGUARDED : STATEMENT_CANCEL_UNGUARDED, false, &params);
-    }
     // A rule that names no state judges those alone that show theirs: a session that hides it now hides what it does.
     act_add_states(&states, test->states == 0 ? SESSION_STATES_ANY : test->states);
     act_add_waiters(&waiters, test);
@@ -184,11 +180,6 @@ struct job *job_act_new(const struct poll_options *options, const struct decisio
         }
     }
     return TAKE_PTR(job);
-}
-
-void job_act_set_unguarded(struct job *job) {
-    assert(job->kind == JOB_ACT);
-    job->act.unguarded = true;
 }
 
 const struct act_report *job_acts(const struct job *job, size_t *ret_n) {

@@ -79,7 +79,6 @@ struct job_act {
     struct act *acts;
     struct act_report *reports;
     size_t n_acts;
-    bool unguarded;
 };
 
 #define RIGHTS_MAX_FINDINGS 12 // more than there are checks

@@ -253,10 +253,8 @@ static const char sql_leave_lead[] = "SELECT pg_catalog.pg_advisory_unlock(" LEA
     "AND NOT ($14 AND EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid" EQ "a.usesysid AND r.rolsuper)) "         \
     "AND ($12 IS NULL OR (SELECT pg_catalog.count(*) FROM pg_catalog.unnest($12) w(pid) "                              \
     "WHERE a.pid" EQ "ANY (pg_catalog.pg_blocking_pids(w.pid)))" GE "$13)"
-// What the race bench compares with: identity alone.
-#define IDENTITY "a.backend_start" EQ "$2"
-#define ACT(test, function)                                                                                            \
-    "SELECT CASE WHEN " test " THEN pg_catalog." function "(a.pid) END, pg_catalog.clock_timestamp() "                 \
+#define ACT(function)                                                                                                  \
+    "SELECT CASE WHEN " GUARD " THEN pg_catalog." function "(a.pid) END, pg_catalog.clock_timestamp() "                 \
     "FROM pg_catalog.pg_stat_get_activity($1) a WHERE a.pid" EQ "$1"
 
 static const struct column columns_identify[] = {{PG_TYPE_INT4, false}, {PG_TYPE_INT4, false}};
@@ -401,12 +399,8 @@ static const struct statement statements[] = {
                               ROWS(0, SURVEY_MAX_COLLATIONS)},
     [STATEMENT_TAKE_LEAD] = {"take_lead", false, sql_take_lead, COLUMNS(columns_lead), ROWS(1, 1)},
     [STATEMENT_LEAVE_LEAD] = {"leave_lead", false, sql_leave_lead, COLUMNS(columns_lead), ROWS(1, 1)},
-    [STATEMENT_TERMINATE] = {"pgvigil_terminate", true, ACT(GUARD, "pg_terminate_backend"), GUARD_PARAMS, ACT_ROW},
-    [STATEMENT_CANCEL] = {"pgvigil_cancel", true, ACT(GUARD, "pg_cancel_backend"), GUARD_PARAMS, ACT_ROW},
-    [STATEMENT_TERMINATE_UNGUARDED] = {"terminate_unguarded", false, ACT(IDENTITY, "pg_terminate_backend"),
-                                       PARAMS(2, PG_TYPE_INT4, PG_TYPE_TIMESTAMPTZ), ACT_ROW},
-    [STATEMENT_CANCEL_UNGUARDED] = {"cancel_unguarded", false, ACT(IDENTITY, "pg_cancel_backend"),
-                                    PARAMS(2, PG_TYPE_INT4, PG_TYPE_TIMESTAMPTZ), ACT_ROW},
+    [STATEMENT_TERMINATE] = {"pgvigil_terminate", true, ACT("pg_terminate_backend"), GUARD_PARAMS, ACT_ROW},
+    [STATEMENT_CANCEL] = {"pgvigil_cancel", true, ACT("pg_cancel_backend"), GUARD_PARAMS, ACT_ROW},
 };
 static_assert(ARRAY_SIZE(statements) == N_STATEMENTS_, "a statement is missing");
 

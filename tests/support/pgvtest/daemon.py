@@ -66,9 +66,10 @@ def command(*argv, timeout=30, **kwargs):
 
 class Daemon:
     """Runs until stop(); `with` does that and checks its exit status. Events are dicts as its JSON lines give them.
-    `content`: of the configuration file, or the path of one that is there."""
+    `content`: of the configuration file, or the path of one that is there. `program`: another one than the pgvigil
+    under test."""
 
-    def __init__(self, content, arguments=(), environment=None, wrap=None, read=True):
+    def __init__(self, content, arguments=(), environment=None, wrap=None, read=True, program=None):
         self.directory = tempfile.mkdtemp(prefix="pgvtest-daemon-")
         self.events = []
         self.broken_lines = []
@@ -79,7 +80,7 @@ class Daemon:
         self.stderr_path = os.path.join(self.directory, "stderr")
         with open(self.stderr_path, "wb") as stderr:
             self.child = process.spawn(
-                [*wrap, process.binary(), "run", "-c", path, *arguments],
+                [*wrap, program or process.binary(), "run", "-c", path, *arguments],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env={**os.environ, **(environment or {})},
