@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: PostgreSQL
 """What suites say of themselves, as numbers."""
 
+import os
 import re
 import xml.etree.ElementTree
 from collections import namedtuple
 
+FAILURE_LINES = 15  # of what a failed test said, shown
 TOTALS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
 
 # failures: (test, lines that it said) of each.
@@ -56,3 +58,10 @@ def results_of(report, status):
         failed = 1
     passed = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
     return Result(passed, failed, counts["skipped"], notes, tuple(failures))
+
+
+def end_of_log(path, n_lines):
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read().splitlines()[-n_lines:]
