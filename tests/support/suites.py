@@ -112,6 +112,8 @@ def pytest_suite(runner, name, build, arguments, folder="integration", as_root=F
             "--rootdir",
             f"tests/{folder}",
             f"--junitxml={report}",
+            # Its own is longer by a user's name, and below it are sockets, whose paths may have 107 bytes.
+            f"--basetemp={tempfile.mkdtemp(prefix='t', dir=runner.directory)}",
             *arguments,
         ],
         as_root=as_root,
