@@ -254,7 +254,7 @@ static const char sql_leave_lead[] = "SELECT pg_catalog.pg_advisory_unlock(" LEA
     "AND ($12 IS NULL OR (SELECT pg_catalog.count(*) FROM pg_catalog.unnest($12) w(pid) "                              \
     "WHERE a.pid" EQ "ANY (pg_catalog.pg_blocking_pids(w.pid)))" GE "$13)"
 #define ACT(function)                                                                                                  \
-    "SELECT CASE WHEN " GUARD " THEN pg_catalog." function "(a.pid) END, pg_catalog.clock_timestamp() "                 \
+    "SELECT CASE WHEN " GUARD " THEN pg_catalog." function "(a.pid) END, pg_catalog.clock_timestamp() "                \
     "FROM pg_catalog.pg_stat_get_activity($1) a WHERE a.pid" EQ "$1"
 
 static const struct column columns_identify[] = {{PG_TYPE_INT4, false}, {PG_TYPE_INT4, false}};
