@@ -450,8 +450,8 @@ void model_policy(struct model *model, const struct model_policy *policy, bool s
         bool is_quota = all >= MODEL_MAX_RULES;
         bool named =
             apps && (is_quota ? q < MIN(old.n_quotas, policy->n_quotas) : all < MIN(old.n_rules, policy->n_rules));
-        bool equal = named && (is_quota ? memcmp(&old.quotas[q], &policy->quotas[q], sizeof(old.quotas[q])) == 0
-                                        : memcmp(&old.rules[all], &policy->rules[all], sizeof(old.rules[all])) == 0);
+        bool equal = named && (is_quota ? model_quota_is_same(&old.quotas[q], &policy->quotas[q])
+                                        : model_rule_is_same(&old.rules[all], &policy->rules[all]));
         model_forget_rule(model, all, named, equal);
     }
     for (size_t i = 0; i < model->n_sessions; i++) {

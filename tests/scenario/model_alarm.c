@@ -222,7 +222,7 @@ void model_alarms_policy(struct model *model, const struct model_policy *old, co
     for (size_t i = 0; i < MODEL_MAX_ALARMS; i++) {
         struct model_alarm_state *state = &model->alarms[i];
         if (old->generation == policy->generation && i < MIN(old->n_alarms, policy->n_alarms) &&
-            memcmp(&old->alarms[i], &policy->alarms[i], sizeof(old->alarms[i])) == 0) {
+            model_alarm_is_same(&old->alarms[i], &policy->alarms[i])) {
             continue;
         }
         for (size_t k = 0; k < state->n_groups; k++) {

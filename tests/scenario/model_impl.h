@@ -3,7 +3,7 @@
 
 // Shared by the files of the model: model.c (who, how long, inputs), model_decide.c (what is decided), model_breaker.c
 // (whether it helps), model_alarm.c (what is told of it), model_acts.c (what became of it), model_preview.c (what
-// another policy would do).
+// another policy would do), model_same.c (whether a rule is still the one it was).
 
 #include "model.h"
 
@@ -45,6 +45,11 @@ struct model_found {
     int64_t held;
 };
 size_t model_find_over(struct model *model, size_t q, int64_t allowed, struct model_found *list, usec_t now);
+
+// Whether an entry of a policy is still the one that it was.
+bool model_rule_is_same(const struct model_rule *a, const struct model_rule *b);
+bool model_quota_is_same(const struct model_quota *a, const struct model_quota *b);
+bool model_alarm_is_same(const struct model_alarm *a, const struct model_alarm *b);
 
 void model_decide(struct model *model, usec_t now, const struct engine_result *result);
 void model_watch_shares(struct model *model, usec_t now);

@@ -156,9 +156,8 @@ struct model_policy sim_make_policy(void) {
 
 // The apps stay, and with them most rules.
 struct model_policy sim_edit_policy(const struct model_policy *old) {
-    struct model_policy policy;
+    struct model_policy policy = *old;
 
-    memcpy(&policy, old, sizeof(policy)); // with its padding: rules are compared
     if (policy.n_rules > 0 && sim_chance(400)) {
         policy.rules[sim_below(policy.n_rules)] = sim_rule(policy.n_apps);
     }

@@ -58,13 +58,32 @@ static const char *const property_names[] = {
 };
 static uint64_t property_checks[N_PROPERTIES];
 
-static void properties_print(enum property failed) {
+static struct {
+    enum property property;
+    const char *what;
+    int line;
+} sim_failed = {.property = N_PROPERTIES};
+
+// What went wrong right above its line: who reads the output for what failed looks there.
+static void failure_print(void) {
+    (void)printf("line %d: %s\nseed %llu, step %llu; repeat with: simulation %llu %llu\n", sim_failed.line,
+                 sim_failed.what, (unsigned long long)sim_seed, (unsigned long long)sim_step,
+                 (unsigned long long)sim_steps, (unsigned long long)sim_seed);
+}
+
+static void properties_print(void) {
     size_t n_passed = 0, n_failed = 0, n_skipped = 0;
 
     for (size_t i = 0; i < N_PROPERTIES; i++) {
-        const char *how = i == failed ? "FAIL" : property_checks[i] > 0 ? "ok" : "skip";
+        const char *how = property_checks[i] > 0 ? "ok" : "skip";
+        size_t *n = property_checks[i] > 0 ? &n_passed : &n_skipped;
+        if (i == sim_failed.property) {
+            failure_print();
+            how = "FAIL";
+            n = &n_failed;
+        }
         (void)printf("%s %s (%llu times)\n", how, property_names[i], (unsigned long long)property_checks[i]);
-        *(i == failed ? &n_failed : property_checks[i] > 0 ? &n_passed : &n_skipped) += 1;
+        *n += 1;
     }
     (void)printf("%zu passed, %zu failed, %zu skipped\n", n_passed, n_failed, n_skipped);
 }
@@ -72,10 +91,10 @@ static void properties_print(enum property failed) {
 void property_check(enum property property, bool holds, const char *what, int line) {
     property_checks[property]++;
     if (!holds) {
-        (void)printf("line %d: %s\nseed %llu, step %llu; repeat with: simulation %llu %llu\n", line, what,
-                     (unsigned long long)sim_seed, (unsigned long long)sim_step, (unsigned long long)sim_steps,
-                     (unsigned long long)sim_seed);
-        properties_print(property);
+        sim_failed.property = property;
+        sim_failed.what = what;
+        sim_failed.line = line;
+        properties_print();
         exit(1);
     }
 }
@@ -506,6 +525,6 @@ int main(int argc, char **argv) {
     names_check(2 * sim_steps); // two of us share the steps of a test run
     (void)printf("%llu steps, %llu decisions, %llu outcomes\n", (unsigned long long)sim_step,
                  (unsigned long long)n_decisions, (unsigned long long)n_outcomes);
-    properties_print(N_PROPERTIES);
+    properties_print();
     return 0;
 }
