@@ -106,22 +106,23 @@ def test_P8_observed_tier_tells_what_it_would_end(tight):
 
 
 def test_polls_faster_when_the_slots_fill_fast(tight):
-    """Far below pressure_at."""
+    """Below pressure_at, which two free slots keep from being reached. On a slow machine they fill slower: the fewer
+    are left, the less is fast."""
     target = {"poll_interval": "2s", "pressure_poll_interval": "200ms", "pressure_at": "100%"}
     with Daemon(config(tight, target=target)) as daemon:
         daemon.wait_up()
         pid = tight.own_pid()
         polls, latest = 0, None
-        deadline = time.monotonic() + 6
-        while time.monotonic() < deadline:
+        started = time.monotonic()
+        while used(tight) < 35:
             idle(tight, 1)
             for _ in range(5):
                 time.sleep(0.05)
                 at = tight.value("SELECT query_start FROM pg_stat_activity WHERE pid = %s", pid)
                 polls, latest = polls + (at != latest), at
-            if polls > 7:
+            if polls > (time.monotonic() - started) / 2 + 4:
                 return
-        assert polls > 7, f"{polls} polls in 6 s"
+        pytest.fail(f"{polls} polls in {time.monotonic() - started:.1f} s")
 
 
 # Who holds up whom

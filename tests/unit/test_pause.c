@@ -119,7 +119,7 @@ static void ends_by_itself(void) {
     world_init(&world, true);
     world.pauses->changed = stop_when_empty;
     world.pauses->userdata = &world;
-    add(&world, PAUSE_RULE, "idle", 20 * USEC_PER_MSEC);
+    add(&world, PAUSE_RULE, "idle", 500 * USEC_PER_MSEC);
     add(&world, PAUSE_ALL, "", 10 * USEC_PER_MSEC);
     CHECK_EQ(loop_run(world.loop), 0);
     CHECK_STR(strbuf_str(&said), "paused asked idle;paused asked all;resumed expired all;resumed expired idle;");
