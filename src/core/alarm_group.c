@@ -91,14 +91,14 @@ static struct alarm_group *alarm_group_new(struct interner *interner, const stru
     return group;
 }
 
-int alarm_group_set_text(char **text, const char *new) {
+int alarm_group_set_text(char **text, const char *value) {
     char *copy = NULL;
 
-    if (*text && new &&strcmp(*text, new) == 0) {
+    if (*text && value && strcmp(*text, value) == 0) {
         return 0;
     }
-    if (new) {
-        copy = strdup(new);
+    if (value) {
+        copy = strdup(value);
         if (!copy) {
             return -ENOMEM;
         }
