@@ -13,6 +13,8 @@
 #include "util/usec.h"
 
 // One server. Members bear the names of their YAML keys.
+#define CONFIG_SCOPE_SIZE 17 // 16 digits and a NUL
+
 struct target_config {
     char *name;
     char *conninfo;              // may hold a password: never printed
@@ -89,7 +91,8 @@ struct config {
     struct control_config control;
     struct webhook_config *webhooks; // in effective order
     size_t n_webhooks;
-    struct yaml_node *tree; // the merged tree with positions, for config_print()
+    char scope[CONFIG_SCOPE_SIZE]; // of apps and protections: equal for equal text, in whatever process
+    struct yaml_node *tree;        // the merged tree with positions, for config_print()
 };
 
 struct config *config_free(struct config *config); // NULL-safe, returns NULL

@@ -31,6 +31,7 @@ const char *poll_result_to_string(enum poll_result result); // "ok", "timeout", 
 // One target. All but the summary costs nothing to ask for: target_status().
 struct view_target {
     const char *name;
+    const char *address;  // as the file gives it, "HOST:PORT"; several with commas between
     const char *state;    // "idle", "waiting", "dialling", "connecting", "watching"
     const char *standing; // among several watchdogs: "none", "leads", "follows", "unknown", "failed"
     bool up;              // its connection has brought a complete poll, and nothing has failed since
@@ -68,6 +69,7 @@ struct view_process {
 struct view_config {
     const char *file; // NULL: none
     const struct policy *policy;
+    const char *scope; // equal for equal apps and protections
     usec_t loaded_realtime;
     bool last_reload_ok;         // true before the first one
     usec_t last_reload_realtime; // 0: none yet

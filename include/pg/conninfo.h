@@ -28,6 +28,8 @@ struct conninfo_host {
 };
 size_t conninfo_n_hosts(const struct conninfo *conninfo);
 struct conninfo_host conninfo_host(const struct conninfo *conninfo, size_t i);
+// "HOST:PORT", all of them with commas between when there are several: any of them may be the one that answers.
+const char *conninfo_shown(const struct conninfo *conninfo);
 
 // Gives host i the numeric addresses it resolved to; replaces earlier ones. At connect each becomes one (host,
 // hostaddr) entry. A host left without any is left out. 0 or -ENOMEM.

@@ -35,19 +35,36 @@ static json_t *reap_remote_match(const struct reap_spec *spec) {
     return match;
 }
 
+// Each with its address: to the daemon the name may stand for another server. NULL: out of memory.
+static json_t *reap_remote_targets(const struct settings *settings, const char *only) {
+    const struct config *config = settings->config;
+    json_t *targets = json_array();
+    for (size_t i = 0; i < config->n_targets; i++) {
+        const char *name = config->targets[i].name;
+        if ((!only || strcmp(only, name) == 0) &&
+            json_array_append_new(targets, json_pack("{s:s, s:s}", "target", name, "address",
+                                                     conninfo_shown(settings->conninfos[i]))) < 0) {
+            json_decref(targets);
+            return NULL;
+        }
+    }
+    return targets;
+}
+
 // free() it; NULL: it cannot be said, or out of memory.
-static char *reap_remote_ask(const char *target, const struct reap_spec *spec) {
+static char *reap_remote_ask(const struct settings *settings, const char *only, const struct reap_spec *spec) {
     static const char *const rules[] = {
         [REAP_IDLE] = "idle", [REAP_IDLE_IN_TRANSACTION] = "idle_in_transaction", [REAP_ACTIVE] = "active"};
     json_t *match = reap_remote_match(spec);
     bool has_match = json_object_size(match) > 0;
-    json_t *body = match ? json_pack("{s:s*, s:I, s:b, s:b, s:o*}", "target", target, "keep", (json_int_t)spec->keep,
-                                     "cancel", spec->cancel, "yes", spec->yes, "match", has_match ? match : NULL)
+    json_t *body = match ? json_pack("{s:s, s:I, s:b, s:b, s:o*}", "scope", settings->config->scope, "keep",
+                                     (json_int_t)spec->keep, "cancel", spec->cancel, "yes", spec->yes, "match",
+                                     has_match ? match : NULL)
                          : NULL;
     if (!has_match) {
         json_decref(match);
     }
-    int r = body ? 0 : -1;
+    int r = body ? json_object_set_new(body, "targets", reap_remote_targets(settings, only)) : -1;
     if (r == 0 && spec->max != LIMIT_NONE) {
         r = json_object_set_new(body, "max", json_integer(spec->max));
     }
@@ -150,7 +167,7 @@ enum reap_remote_result reap_remote(const struct settings *settings, const char 
                                     void (*fn)(void *userdata, const struct event *event, const char *message),
                                     void *userdata, struct oneshot_result *ret) {
     CLEANUP(client_answer_deinit) struct client_answer answer = {0};
-    CLEANUP(freep) char *body = reap_remote_ask(target, spec);
+    CLEANUP(freep) char *body = reap_remote_ask(settings, target, spec);
     if (!body) {
         cli_warning("the running daemon cannot be asked for this: the servers are asked directly");
         return REAP_REMOTE_CANNOT;
@@ -166,7 +183,7 @@ enum reap_remote_result reap_remote(const struct settings *settings, const char 
         result = reap_remote_read(settings, document, fn, userdata, ret);
     } else {
         CLEANUP(strbuf_deinit) struct strbuf why = STRBUF_EMPTY;
-        bool may_not = answer.status == 403 || answer.status == 404;
+        bool may_not = answer.status == 403 || answer.status == 404 || answer.status == 412;
         const char *error = json_string_value(json_object_get(document, "error"));
         escape_text(&why, error ? error : "it takes no commands from you");
         if (may_not) {

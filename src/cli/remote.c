@@ -262,6 +262,33 @@ void remote_result_deinit(struct remote_result *remote) {
     *remote = (struct remote_result){0};
 }
 
+// Whether the daemon's target is the server that our file means; if not, that is told.
+static bool remote_is_same(const struct settings *settings, size_t i, json_t *object) {
+    CLEANUP(strbuf_deinit) struct strbuf shown = STRBUF_EMPTY;
+    const char *name = settings->config->targets[i].name;
+    const char *address = json_string_value(json_object_get(object, "address"));
+    if (!object) {
+        cli_warning("the running daemon does not watch '%s' (pgvigil reload?): the servers are asked directly", name);
+        return false;
+    }
+    if (address && strcmp(address, conninfo_shown(settings->conninfos[i])) != 0) {
+        escape_text(&shown, address);
+        cli_warning("the running daemon is not asked: its '%s' is %s: the servers are asked directly", name,
+                    strbuf_str(&shown));
+        return false;
+    }
+    return true;
+}
+
+void remote_tell_scope(const struct settings *settings, json_t *document) {
+    const char *scope = json_string_value(json_object_get(json_object_get(document, "configuration"), "scope"));
+    if (scope && strcmp(scope, settings->config->scope) != 0) {
+        cli_warning("the running daemon goes by other apps or protections than %s (pgvigil reload?): this is its view; "
+                    "--direct goes by the file",
+                    settings->source);
+    }
+}
+
 int remote_read(const struct settings *settings, const char *target, json_t *document, struct remote_result *ret) {
     CLEANUP(remote_result_deinit) struct remote_result remote = {.document = document};
     const struct config *config = settings->config;
@@ -281,9 +308,7 @@ int remote_read(const struct settings *settings, const char *target, json_t *doc
             continue;
         }
         json_t *object = remote_find_target(targets, name);
-        if (!object) {
-            cli_warning("the running daemon does not watch '%s' (pgvigil reload?): the servers are asked directly",
-                        name);
+        if (!remote_is_same(settings, i, object)) {
             return -ENOENT;
         }
         struct oneshot_verdict *verdict = &remote.result.verdicts[remote.result.n_verdicts++];

@@ -25,8 +25,11 @@ struct remote_result {
 };
 void remote_result_deinit(struct remote_result *remote); // also for CLEANUP()
 
-// What the daemon's status says of the settings' targets, or of the one. 0; -ENOENT: of one of them it knows nothing
-// (told as a warning); -EBADMSG: not a status; -ENOMEM. Takes the document over.
+// Warns when the daemon's status comes from other apps or protections than those of the settings.
+void remote_tell_scope(const struct settings *settings, json_t *document);
+
+// What the daemon's status says of the settings' targets, or of the one. 0; -ENOENT: one of them it does not watch, or
+// has another server of that name (told as a warning); -EBADMSG: not a status; -ENOMEM. Takes the document over.
 int remote_read(const struct settings *settings, const char *target, json_t *document, struct remote_result *ret);
 
 // What holds sessions back, by reason.

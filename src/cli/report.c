@@ -54,42 +54,8 @@ static const struct option_row report_options[] = {
 struct report {
     const struct report_options *options;
     const struct settings *settings;
-    char **addresses; // of each target in the settings
     size_t n_rounds;
 };
-
-static void report_deinit(struct report *report) {
-    for (size_t i = 0; report->addresses && i < report->settings->config->n_targets; i++) {
-        free(report->addresses[i]);
-    }
-    free(report->addresses);
-}
-
-// "HOST:PORT", all of them when there are several: any of them may be the one that answered.
-static char *report_address(const struct conninfo *conninfo) {
-    struct strbuf text = STRBUF_EMPTY;
-
-    for (size_t i = 0; i < conninfo_n_hosts(conninfo); i++) {
-        struct conninfo_host host = conninfo_host(conninfo, i);
-        bool brackets = host.shown[0] != '/' && strchr(host.shown, ':');
-        strbuf_addf(&text, brackets ? "%s[%s]:%s" : "%s%s:%s", i > 0 ? "," : "", host.shown, host.port);
-    }
-    strbuf_add(&text, ""); // no host at all is an empty text and no failure
-    return strbuf_take(&text);
-}
-
-static int report_find_addresses(struct report *report) {
-    size_t n = report->settings->config->n_targets;
-
-    report->addresses = calloc(n + 1, sizeof(*report->addresses));
-    for (size_t i = 0; report->addresses && i < n; i++) {
-        report->addresses[i] = report_address(report->settings->conninfos[i]);
-        if (!report->addresses[i]) {
-            return -ENOMEM;
-        }
-    }
-    return report->addresses ? 0 : -ENOMEM;
-}
 
 // Of all that the self-check finds, what makes the report wrong.
 static bool report_on_event(void *userdata, const struct event *event) {
@@ -152,7 +118,7 @@ static int report_tell(struct report *report, const struct oneshot_result *resul
         const struct oneshot_verdict *verdict = &result->verdicts[i];
         targets[i] = (struct report_target){
             .name = verdict->target,
-            .address = report->addresses[verdict->index],
+            .address = conninfo_shown(report->settings->conninfos[verdict->index]),
             .error = verdict->ok ? NULL : &verdict->error,
             .summary = &verdict->summary,
             .policy = report->settings->config->policy,
@@ -224,6 +190,9 @@ static int report_remote_round(struct report *report, bool *ret_all_ok) {
     if (remote_read(report->settings, report->options->target, document, &remote) < 0) {
         return EXIT_USAGE;
     }
+    if (report->n_rounds == 0) {
+        remote_tell_scope(report->settings, remote.document);
+    }
     *ret_all_ok = report_all_ok(&remote.result);
     return report_tell(report, &remote.result);
 }
@@ -279,10 +248,7 @@ static int report_run(const struct command *command, int argc, char **argv) {
     if (status != EXIT_DONE) {
         return status;
     }
-    CLEANUP(report_deinit) struct report report = {.options = &options, .settings = settings};
-    if (report_find_addresses(&report) < 0) {
-        return cli_out_of_memory();
-    }
+    struct report report = {.options = &options, .settings = settings};
     if (remote_find(settings, options.direct, options.source.conninfo)) {
         status = report_remote(&report);
         if (status != EXIT_USAGE) {

@@ -9,6 +9,7 @@
 
 #include "merge.h"
 #include "report.h"
+#include "scope.h"
 #include "tables.h"
 #include "util/fd.h"
 #include "util/macro.h"
@@ -84,6 +85,7 @@ static int load_bind(struct loader *loader, struct config **ret) {
     if (diags->n_errors > loader->n_errors_before) {
         return -EINVAL;
     }
+    scope_of(config, config->scope);
     *ret = TAKE_PTR(config);
     return 0;
 }

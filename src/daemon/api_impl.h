@@ -27,9 +27,11 @@ void api_say_error(const struct api_call *call, int status, const char *text);
 
 struct kept *api_kept_new(struct app_state *app); // what api.c renders. NULL: out of memory
 
-// api_reap.c. The body is what is asked for: {"target", "idle", "idle_in_transaction", "active" (each in microseconds),
-// "match": {KEY: [TEXT]}, "keep", "max", "cancel", "yes"}. The answer, when all is settled: {"targets": [{"target",
-// "ok", "held_back", "error"}], "events": [EVENT]}.
+// api_reap.c. The body is what is asked for: {"targets": [{"target", "address"}], "scope", "idle",
+// "idle_in_transaction", "active" (each in microseconds), "match": {KEY: [TEXT]}, "keep", "max", "cancel", "yes"}.
+// "targets" and "scope" are there for those who have a file of their own: 412 when ours says something else. Without
+// "targets" it is all of them, without an address the one of that name. The answer, when all is settled: {"targets":
+// [{"target", "ok", "held_back", "error"}], "events": [EVENT]}.
 void api_post_reap(const struct api_call *call);
 struct api_reap *api_reap_new(struct app_state *app); // NULL: out of memory
 struct api_reap *

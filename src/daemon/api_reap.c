@@ -146,8 +146,9 @@ static void api_reap_on_timer(void *userdata, usec_t now) {
 // ---- what is asked for
 
 struct api_reap_request {
-    json_t *document; // owned; the spec points into it
-    const char *target;
+    json_t *document;  // owned; all else points into it
+    json_t *targets;   // NULL: all
+    const char *scope; // NULL: whatever is in force
     struct reap_spec spec;
     const char *texts[N_SELECTOR_KEYS][API_REAP_MAX_TEXTS];
 };
@@ -172,8 +173,8 @@ static bool api_reap_read_text(json_t *object, const char *key, const char **ret
 
 // P2: what a command of another version may ask for, and we do not know, would be a filter that is not applied.
 static bool api_reap_knows_keys(json_t *object) {
-    static const char *const keys[] = {"target", "idle", "idle_in_transaction", "active", "match", "keep", "max",
-                                       "cancel", "yes"};
+    static const char *const keys[] = {"targets", "scope",  "idle", "idle_in_transaction", "active", "match", "keep",
+                                       "max",     "cancel", "yes"};
     size_t n_known = 0;
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
         n_known += json_object_get(object, keys[i]) != NULL;
@@ -202,6 +203,18 @@ static bool api_reap_read_match(json_t *match, struct api_reap_request *request)
     return n_known > 0 && n_known == json_object_size(match);
 }
 
+// P2: as with a selector, a list that is there and empty is a mistake.
+static bool api_reap_read_targets(json_t *document, json_t **ret) {
+    json_t *targets = *ret = json_object_get(document, "targets");
+    bool ok = !targets || json_array_size(targets) > 0;
+    for (size_t i = 0; i < json_array_size(targets); i++) {
+        json_t *target = json_array_get(targets, i), *address = json_object_get(target, "address");
+        ok = ok && json_is_string(json_object_get(target, "target")) && (!address || json_is_string(address)) &&
+             json_object_size(target) == (address ? 2u : 1u);
+    }
+    return ok;
+}
+
 static bool api_reap_read(const struct http_request *http, struct api_reap_request *ret) {
     static const char *const rules[] = {
         [REAP_IDLE] = "idle", [REAP_IDLE_IN_TRANSACTION] = "idle_in_transaction", [REAP_ACTIVE] = "active"};
@@ -217,8 +230,51 @@ static bool api_reap_read(const struct http_request *http, struct api_reap_reque
     ok = ok && api_reap_read_count(document, "keep", 0, &ret->spec.keep) &&
          api_reap_read_count(document, "max", LIMIT_NONE, &ret->spec.max) &&
          api_reap_read_flag(document, "cancel", &ret->spec.cancel) &&
-         api_reap_read_flag(document, "yes", &ret->spec.yes) && api_reap_read_text(document, "target", &ret->target);
+         api_reap_read_flag(document, "yes", &ret->spec.yes) && api_reap_read_text(document, "scope", &ret->scope) &&
+         api_reap_read_targets(document, &ret->targets);
     return ok && any && (!match || (json_is_object(match) && api_reap_read_match(match, ret)));
+}
+
+// ---- whether it is meant for us
+
+// What was asked for of the target; NULL: nothing.
+static json_t *api_reap_wanted(const struct api_reap_request *request, const char *name) {
+    for (size_t i = 0; i < json_array_size(request->targets); i++) {
+        json_t *target = json_array_get(request->targets, i);
+        if (strcmp(json_string_value(json_object_get(target, "target")), name) == 0) {
+            return target;
+        }
+    }
+    return NULL;
+}
+
+// What the command has read may be another file than ours, or the same, changed since: servers that only share a name,
+// or other protections. true, or it was answered.
+static bool api_reap_is_for_us(const struct api_call *call, const struct api_reap_request *request) {
+    const struct settings *settings = call->app->settings;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    size_t n_found = 0;
+    if (request->scope && strcmp(request->scope, settings->config->scope) != 0) {
+        strbuf_add(&text, "it goes by other apps or protections than that file (pgvigil reload?)");
+    }
+    for (size_t i = 0; i < settings->config->n_targets; i++) {
+        const char *name = settings->config->targets[i].name, *shown = conninfo_shown(settings->conninfos[i]);
+        json_t *wanted = api_reap_wanted(request, name);
+        const char *address = json_string_value(json_object_get(wanted, "address"));
+        n_found += wanted != NULL;
+        if (address && strcmp(address, shown) != 0 && text.len == 0) {
+            strbuf_addf(&text, "its '%s' is ", name);
+            escape_text(&text, shown);
+        }
+    }
+    if (n_found != json_array_size(request->targets) && text.len == 0) {
+        strbuf_add(&text, "it does not watch all of these servers (pgvigil reload?)");
+    }
+    if (text.len > 0 || text.failed) {
+        api_say_error(call, 412, strbuf_str(&text));
+        return false;
+    }
+    return true;
 }
 
 // ---- the command
@@ -237,8 +293,8 @@ static void api_reap_begin_target(struct api_reap *reap, struct target *target, 
 }
 
 // 0 or -ENOMEM: api_reap_clear() undoes it.
-static int api_reap_begin(struct api_reap *reap, struct policy *policy, const char *only, struct event_asker asker,
-                          usec_t now) {
+static int api_reap_begin(struct api_reap *reap, struct policy *policy, const struct api_reap_request *request,
+                          struct event_asker asker, usec_t now) {
     struct app_state *app = reap->app;
     const struct visit_options options = {
         .policy = policy, .asker = asker, .on_event = api_reap_on_event, .on_end = api_reap_on_end, .userdata = reap};
@@ -248,7 +304,7 @@ static int api_reap_begin(struct api_reap *reap, struct policy *policy, const ch
     }
     for (size_t i = 0; i < app->n_targets; i++) {
         const char *name = target_name(app->targets[i]);
-        if (only && strcmp(only, name) != 0) {
+        if (request->targets && !api_reap_wanted(request, name)) {
             continue;
         }
         struct api_reap_target *entry = &reap->targets[reap->n_targets++];
@@ -303,10 +359,8 @@ void api_post_reap(const struct api_call *call) {
         api_say_error(call, 409, "another reap is under way");
     } else if (!api_reap_read(call->request, request)) {
         api_say_error(call, 400, "what is to be reaped cannot be read");
-    } else if (request->target && !app_has_target(call->app, request->target)) {
-        api_say_error(call, 404, "the daemon does not watch that target");
-    } else if (api_reap_make(call, request, &policy) == 0) {
-        if (api_reap_begin(reap, policy, request->target, api_asker(call->request), call->now) < 0) {
+    } else if (api_reap_is_for_us(call, request) && api_reap_make(call, request, &policy) == 0) {
+        if (api_reap_begin(reap, policy, request, api_asker(call->request), call->now) < 0) {
             api_reap_clear(reap);
             api_say_error(call, 503, "out of memory");
         } else {

@@ -24,6 +24,7 @@ void target_status(const struct target *target, struct view_target *ret) {
     bool fails = target->error.kind != PG_ERROR_NONE;
     *ret = (struct view_target){
         .name = target_name(target),
+        .address = conninfo_shown(target->conninfo),
         .state = target_state_names[target->state],
         .standing = target_standing_names[target->standing],
         .up = target->is_up && !target->outage.active,

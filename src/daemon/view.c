@@ -76,6 +76,7 @@ static struct view_config view_describe_config(const struct view_source *source,
     return (struct view_config){
         .file = settings->file,
         .policy = settings->config->policy,
+        .scope = settings->config->scope,
         .loaded_realtime = source->loaded_realtime,
         .last_reload_ok = source->last_reload_ok,
         .last_reload_realtime = source->last_reload_realtime,

@@ -36,6 +36,7 @@ static void status_put_config(struct status *status) {
     json_tree_put_bool(tree, object, "last_reload_ok", config->last_reload_ok);
     json_tree_put_time(tree, object, "last_reload_at", config->last_reload_realtime);
     json_tree_put_bool(tree, object, "enforce", policy->enforce);
+    json_tree_put_text(tree, object, "scope", config->scope);
     json_tree_put_number(tree, object, "apps", (int64_t)policy->n_apps);
     json_tree_put_number(tree, object, "rules", (int64_t)(policy->n_timeouts + policy->n_quotas));
     json_tree_put_number(tree, object, "alarms", (int64_t)policy->n_alarms);
@@ -308,6 +309,7 @@ static void status_put_target(struct status *status, json_t *array, const struct
     struct json_tree *tree = &status->tree;
     json_t *object = json_tree_append_object(tree, array);
     json_tree_put_text(tree, object, "target", target->name);
+    json_tree_put_text(tree, object, "address", target->address);
     json_tree_put_text(tree, object, "state", target->state);
     json_tree_put_bool(tree, object, "up", target->up);
     json_tree_put_bool(tree, object, "locked_out", target->locked_out);

@@ -42,6 +42,7 @@ struct conninfo {
     size_t n_effective;
     struct host *hosts;
     size_t n_hosts;
+    char *shown;
 };
 
 // Set unless something says otherwise. gssencmode: libpq blocks while it talks to a KDC. The others bound how long a
@@ -92,6 +93,7 @@ struct conninfo *conninfo_free(struct conninfo *c) {
         free(c->hosts[i].port);
     }
     free(c->hosts);
+    free(c->shown);
     settings_free(c->given, c->n_given);
     settings_free(c->effective, c->n_effective);
     free(c);
@@ -293,6 +295,18 @@ static int conninfo_split_hosts(struct conninfo *c, char **ret_why) {
     return 0;
 }
 
+static int conninfo_make_shown(struct conninfo *c) {
+    struct strbuf text = STRBUF_EMPTY;
+    for (size_t i = 0; i < c->n_hosts; i++) {
+        struct conninfo_host host = conninfo_host(c, i);
+        bool brackets = host.shown[0] != '/' && strchr(host.shown, ':');
+        strbuf_addf(&text, brackets ? "%s[%s]:%s" : "%s%s:%s", i > 0 ? "," : "", host.shown, host.port);
+    }
+    strbuf_add(&text, ""); // no host at all is an empty text and no failure
+    c->shown = strbuf_take(&text);
+    return c->shown ? 0 : -ENOMEM;
+}
+
 int conninfo_parse(const char *text, struct conninfo **ret, char **ret_why) {
     CLEANUP(conninfo_freep) struct conninfo *c = calloc(1, sizeof(*c));
     *ret_why = NULL;
@@ -310,6 +324,9 @@ int conninfo_parse(const char *text, struct conninfo **ret, char **ret_why) {
         r = conninfo_split_hosts(c, ret_why);
     }
     if (r == 0) {
+        r = conninfo_make_shown(c);
+    }
+    if (r == 0) {
         *ret = TAKE_PTR(c);
     }
     return r;
@@ -325,6 +342,10 @@ const char *conninfo_get(const struct conninfo *c, const char *keyword) {
         return settings_get(c->given, c->n_given, keyword);
     }
     return settings_get(c->effective, c->n_effective, keyword);
+}
+
+const char *conninfo_shown(const struct conninfo *c) {
+    return c->shown;
 }
 
 size_t conninfo_n_hosts(const struct conninfo *c) {

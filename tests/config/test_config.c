@@ -289,9 +289,46 @@ static void webhooks(void) {
     CHECK_STR(b->bearer_token_file, "/t");
 }
 
+static void scope_of_text(const char *text, char ret[static CONFIG_SCOPE_SIZE]) {
+    CLEANUP(config_freep) struct config *config = load(text);
+    memcpy(ret, config->scope, CONFIG_SCOPE_SIZE);
+    CHECK_EQ(strlen(ret), CONFIG_SCOPE_SIZE - 1u);
+}
+
+// Rules and servers are no part of it, nor is where something is written; all that says who is whose is.
+static void scopes(void) {
+#define SCOPE_APPS "apps: { a: { match: { user: x } }, b: { match: { user: [y, z] } } }\n"
+#define SCOPE_PROTECT "protect: { match: { user: p } }\n"
+    static const char *const others[] = {
+        TARGETS,
+        TARGETS SCOPE_APPS,
+        TARGETS SCOPE_PROTECT,
+        TARGETS SCOPE_PROTECT "apps: { b: { match: { user: [y, z] } }, a: { match: { user: x } } }\n",
+        TARGETS SCOPE_PROTECT "apps: { a: { match: { user: x } }, b: { match: { user: [y], database: [z] } } }\n",
+        TARGETS SCOPE_PROTECT "apps: { a: { match: { user: x } }, b: { match: { user: [yz] } } }\n",
+        TARGETS SCOPE_PROTECT "apps: { a: { match: { database: x } }, b: { match: { user: [y, z] } } }\n",
+        TARGETS SCOPE_APPS "protect: { match: { user: p }, superusers: false }\n",
+        TARGETS SCOPE_APPS "protect: { match: { user: '${USER}' } }\n",
+    };
+    char scope[CONFIG_SCOPE_SIZE], other[ARRAY_SIZE(others)][CONFIG_SCOPE_SIZE], same[CONFIG_SCOPE_SIZE];
+    scope_of_text(TARGETS SCOPE_APPS SCOPE_PROTECT, scope);
+    scope_of_text("timeouts: { t: { state: idle, after: 1s } }\n" SCOPE_PROTECT "\n\n" SCOPE_APPS
+                  "targets: { other: { conninfo: host=other } }\n",
+                  same);
+    CHECK_STR(same, scope);
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        check_context("other %zu", i);
+        scope_of_text(others[i], other[i]);
+        CHECK(strcmp(other[i], scope) != 0);
+        for (size_t k = 0; k < i; k++) {
+            CHECK(strcmp(other[i], other[k]) != 0);
+        }
+    }
+}
+
 static void finish(void) {
     clean_up();
 }
 
 CHECK_MAIN({"values", values}, {"rules", rules}, {"selectors", selectors}, {"defaults", defaults},
-           {"webhooks", webhooks}, {"finish", finish})
+           {"webhooks", webhooks}, {"scopes", scopes}, {"finish", finish})

@@ -409,12 +409,73 @@ def test_reap_while_paused_and_over_a_reload(server, tmp_path):
             assert curl(served.url + "/api/v1/reap", "-d", bad, path=served.path)[0] == 400, bad
 
 
+def reap_by(directory, served, *arguments, **sections):
+    """By a file of its own, of which the daemon knows nothing but the socket."""
+    path = write_config(directory, {**served.content, **sections})
+    return command("reap", "-c", path, "--idle", "1s", *arguments)
+
+
+def test_P1_a_name_that_stands_for_another_server(server, tmp_path):
+    with Served(server, tmp_path) as served:
+        served.daemon.wait_up()
+        worker = Session(server, "worker", query="SELECT 1")
+        time.sleep(1.2)
+        staging = {"db": {"conninfo": "host=127.0.0.1 port=1 user=pgvigil dbname=postgres"}}
+        result = reap_by(tmp_path, served, "--user", "worker", "--yes", targets=staging)
+        said = f"not asked: its 'db' is 127.0.0.1:{server.port}: the servers are asked directly"
+        assert result.returncode == 1 and said in result.stderr and not result.stdout, result
+        result = command("report", "-c", write_config(tmp_path, {**served.content, "targets": staging}))
+        assert result.returncode == 1 and said in result.stderr and "worker" not in result.stdout, result
+        assert worker.alive() and not served.daemon.find("decision")
+
+
+def test_P4_a_file_with_other_apps_and_protections(server, tmp_path):
+    with Served(server, tmp_path) as served:
+        served.daemon.wait_up()
+        worker = Session(server, "worker", query="SELECT 1")
+        time.sleep(1.2)
+        said = "it goes by other apps or protections than that file (pgvigil reload?): the servers are asked directly"
+        protect = {**served.content.get("protect", {}), "match": {"user": "worker"}}
+        result = reap_by(tmp_path, served, "--user", "worker", "--yes", protect=protect)
+        assert result.returncode == 0 and said in result.stderr, result
+        assert "0 sessions chosen; held back: 1 protected" in result.stdout
+        assert worker.alive()
+        apps = {"mine": {"match": {"user": "worker"}}}
+        result = reap_by(tmp_path, served, "--app", "mine", apps=apps)
+        assert "1 session would be ended" in result.stdout and said in result.stderr, result
+        result = command("report", "-c", write_config(tmp_path, {**served.content, "apps": apps}))
+        assert result.returncode == 0 and "goes by other apps or protections than" in result.stderr, result
+        result = reap(served, "--idle", "1s", "--yes")
+        assert "1 session chosen: 1 gone" in result.stdout and not result.stderr, "the daemon's own file"
+
+
+def test_reap_concerns_the_servers_of_the_file(server, tmp_path):
+    targets = {name: {"conninfo": server.conninfo()} for name in ("db", "other")}
+    with Served(server, tmp_path, targets=targets) as served:
+        served.daemon.wait("target_up", n=2)
+        Session(server, "worker", query="SELECT 1")
+        time.sleep(1.2)
+        few = {"other": targets["other"]}
+        result = reap_by(tmp_path, served, "--user", "worker", "--yes", targets=few)
+        assert "1 session chosen: 1 gone" in result.stdout and not result.stderr, result
+        assert {one["target"] for one in served.daemon.find("decision")} == {"other"}
+        more = {**targets, "third": {"conninfo": server.conninfo()}}
+        result = reap_by(tmp_path, served, "--user", "worker", targets=more)
+        assert result.returncode == 0 and "does not watch all of these servers (pgvigil reload?)" in result.stderr
+        assert "0 sessions would be ended" in result.stdout, result
+
+
 def test_P2_a_reap_that_is_not_wholly_understood_is_refused(server, tmp_path):
     """What another version may ask for: a filter that is not applied would be one that matches everybody."""
     strange = (
         {"ignore": {"user": ["worker"]}},
-        {"target": 1},
-        {"target": None},
+        {"target": "db"},
+        {"targets": []},
+        {"targets": ["db"]},
+        {"targets": [{"target": 1}]},
+        {"targets": [{"target": "db", "address": None}]},
+        {"targets": [{"target": "db", "port": 1}]},
+        {"scope": 1},
         {"cancel": "yes"},
         {"match": {}},
         {"keep": "5"},

@@ -49,6 +49,7 @@ static void hosts(void) {
     struct conninfo *c =
         parse("host=db.example,127.0.0.1,/run/pg,::1,named hostaddr=,,,,10.0.0.9 port=1,2,3,4,5 user=u dbname=d");
     CHECK_EQ(conninfo_n_hosts(c), 5);
+    CHECK_STR(conninfo_shown(c), "db.example:1,127.0.0.1:2,/run/pg:3,[::1]:4,named:5");
     CHECK_STR(conninfo_host(c, 0).name, "db.example");
     CHECK_STR(conninfo_host(c, 0).port, "1");
     CHECK_STR(conninfo_host(c, 1).name, NULL);
