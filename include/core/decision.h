@@ -45,7 +45,8 @@ const char *held_reason_to_string(enum held_reason reason);
 // What came back from the guarded statement.
 enum act_result {
     ACT_SIGNALLED,
-    ACT_CHANGED,    // the test failed: NULL
+    ACT_CHANGED,    // the test failed: NULL. What was measured has changed
+    ACT_SPARED,     // the same, but that is unchanged: it is protected by now, renamed, or nobody waits for it any more
     ACT_LEFT,       // no row
     ACT_DENIED,     // SQLSTATE 42501
     ACT_FAILED,     // any other error, or false
@@ -88,7 +89,9 @@ struct decision {
     struct guard_test test;
     usec_t observed; // age in what the rule measures, when it was last exact
     usec_t limit;
-    bool by_usage; // of a `when: usage` rule
+    bool by_usage; // of a `when: usage` rule; then of so many slots so many were used
+    int64_t used;
+    int64_t usable;
     // Why, beyond the age. All EVENT_NUMBER_NONE (see event.h) where it does not apply.
     const char *group;   // quotas: its label, printable; NULL: none
     int64_t held;        // quotas: sessions that the group held

@@ -129,6 +129,7 @@ int engine_take_act(struct engine *engine, const struct engine_input *input, use
         usec_t hold; // before the session may be chosen again
     } settles[] = {
         [ACT_CHANGED] = {OUTCOME_CHANGED, 0},
+        [ACT_SPARED] = {OUTCOME_CHANGED, 0},
         [ACT_LEFT] = {OUTCOME_LEFT, 0},
         [ACT_DENIED] = {OUTCOME_DENIED, ENGINE_DENIED_RETRY},
         [ACT_FAILED] = {OUTCOME_FAILED, ENGINE_RETRY_AFTER},
@@ -169,6 +170,11 @@ int engine_take_act(struct engine *engine, const struct engine_input *input, use
         break;
     case ACT_UNSENT:
         detail = detail ? detail : "not sent: the connection broke before";
+        break;
+    case ACT_SPARED:
+        detail = pending->decision.n_blocked != EVENT_NUMBER_NONE
+                     ? "in the same state, but by now protected, renamed, or in nobody's way"
+                     : "in the same state, but by now protected or renamed";
         break;
     case ACT_CHANGED:
     case ACT_LEFT:
@@ -221,6 +227,22 @@ static void engine_mark(struct engine *engine, const struct pending *pending) {
     }
 }
 
+// Whether it is not the cancel that ended the query, but the session's end, which was decided as the query still ran.
+static bool engine_is_escalated(const struct engine *engine, const struct pending *cancel) {
+    bool escalated = false;
+
+    if (snapshot_find(&engine->snapshot, &cancel->decision.session.id)) {
+        return false;
+    }
+    for (size_t i = 0; i < engine->pendings.n_items; i++) {
+        const struct pending *pending = engine->pendings.items[i];
+        escalated |= pending->decision.action == ACTION_TERMINATE &&
+                     (pending->state == PENDING_DYING || pending->state == PENDING_LINGERING) &&
+                     session_id_is_equal(&pending->decision.session.id, &cancel->decision.session.id);
+    }
+    return escalated;
+}
+
 // Settles what the scan just taken in shows of earlier acts.
 int engine_settle_by_scan(struct engine *engine, bool full, usec_t now) {
     size_t i = 0;
@@ -228,6 +250,9 @@ int engine_settle_by_scan(struct engine *engine, bool full, usec_t now) {
     while (i < engine->pendings.n_items) {
         struct pending *pending = engine->pendings.items[i];
         struct pending_verdict verdict = pending_look(pending, &engine->snapshot, full, now);
+        if (verdict.outcome == OUTCOME_CANCELLED && engine_is_escalated(engine, pending)) {
+            verdict.outcome = OUTCOME_STILL_RUNNING;
+        }
         if (verdict.outcome != OUTCOME_NONE) {
             const char *detail =
                 verdict.outcome == OUTCOME_UNKNOWN ? "still there: it may not have been signalled" : NULL;

@@ -42,7 +42,7 @@ int engine_say(struct engine *engine, struct event event) {
         return r;
     }
     // P3: of a server that is down, or was never seen, nobody knows how many slots are used.
-    if (engine->snapshot.complete) {
+    if (engine->snapshot.complete && event.used == EVENT_NUMBER_NONE) {
         event.used = (int64_t)snapshot_n_sessions(&engine->snapshot);
         event.usable = server_facts_usable(&engine->snapshot.facts);
     }

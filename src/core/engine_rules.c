@@ -100,6 +100,8 @@ static int engine_make_decision(struct engine *engine, const struct turn *turn, 
                        : EVENT_NUMBER_NONE,
         .n_blocked = EVENT_NUMBER_NONE,
         .by_usage = timeout && timeout->when.has_usage,
+        .used = (int64_t)snapshot_n_sessions(&engine->snapshot),
+        .usable = server_facts_usable(&engine->snapshot.facts),
     };
 
     if (timeout && timeout->when.blocks > 0) {
@@ -205,8 +207,8 @@ static int engine_act(struct engine *engine, struct turn *turn, const struct can
     turn->share_left -= turn->share_left != LIMIT_NONE;
     engine->decisions[n] = pending->decision;
     engine->intents[n] = pending_event(pending, EVENT_DECISION, engine->target, OUTCOME_NONE);
-    engine->intents[n].used = (int64_t)snapshot_n_sessions(&engine->snapshot);
-    engine->intents[n].usable = server_facts_usable(&engine->snapshot.facts);
+    engine->intents[n].used = decision.used;
+    engine->intents[n].usable = decision.usable;
     engine->result.n_decisions++;
     engine->rules[candidate->rule].counts.n_decided++;
     return 0;

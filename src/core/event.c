@@ -148,9 +148,13 @@ static const char *event_measure(const struct event *event) {
     return "";
 }
 
-// Why a session was spared.
+// Why a session was spared: what was measured has changed, unless the detail says something else.
 static void event_add_changed(const struct event *event, struct strbuf *sb) {
     const char *what = NULL;
+    if (event->detail) {
+        event_add_printable(sb, event->detail);
+        return;
+    }
     switch (event->time) {
     case SESSION_TIME_STATE_CHANGE:
         what = event->session ? event_state_words[event->session->state] : NULL;
@@ -324,7 +328,8 @@ static void event_render_outcome(const struct event *event, struct strbuf *sb) {
         strbuf_add(sb, ": ");
         event_add_changed(event, sb);
         event_add(sb, " (rule ", event->rule, ")");
-        break;
+        event_add_query(event, sb);
+        return;
     case OUTCOME_LEFT:
         event_add_pid(event, sb);
         strbuf_add(sb, " had left by itself");
@@ -354,8 +359,9 @@ static void event_render_held_back(const struct event *event, struct strbuf *sb)
 
 // All that is not about sessions: "LEAD: detail (41 of 97 usable slots, 3 times); hint: ...".
 static void event_render_state(const struct event *event, const char *lead, struct strbuf *sb) {
-    // Of a rule it is a number of sessions.
-    bool repeated = event->count != EVENT_NUMBER_NONE && event->count > 1 && !event->rule;
+    // Of a rule, and of what the self-check finds, it is a number of sessions.
+    bool repeated =
+        event->count != EVENT_NUMBER_NONE && event->count > 1 && !event->rule && event->kind != EVENT_SELF_CHECK;
     strbuf_add(sb, lead);
     if (!event->detail) {
         event_add(sb, ": ", event->reason, "");

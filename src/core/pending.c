@@ -125,7 +125,12 @@ struct event pending_event(const struct pending *pending, enum event_kind kind, 
     event.held = decision->held;
     event.allowed = decision->allowed;
     event.n_blocked = decision->n_blocked;
-    event.reason = decision->by_usage ? EVENT_REASON_PRESSURE : NULL;
+    if (decision->by_usage) {
+        // Why it was ended is told by the slots of then, not by what ending it has changed.
+        event.reason = EVENT_REASON_PRESSURE;
+        event.used = decision->used;
+        event.usable = decision->usable;
+    }
     event.blocked = decision->blocked;
     return event;
 }

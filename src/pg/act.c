@@ -85,11 +85,12 @@ static void act_judge(struct job *job, struct act_report *report, const struct a
         statement_get(act->action == ACTION_TERMINATE ? STATEMENT_TERMINATE : STATEMENT_CANCEL);
     struct pg_error error;
     struct decoder decoder = decode_begin(result, st, &error);
-    bool done = false, null = false;
+    bool done = false, null = false, unmoved = false;
     if (decode_n_rows(&decoder) > 0) {
         null = decode_is_null(&decoder, ACT_DONE);
         done = decode_bool(&decoder, ACT_DONE);
         report->at = decode_timestamp(&decoder, ACT_AT);
+        unmoved = decode_bool(&decoder, ACT_UNMOVED);
     }
     if (!decode_ok(&decoder)) {
         // It ran, but what it did is not known: the report stays UNKNOWN.
@@ -98,7 +99,7 @@ static void act_judge(struct job *job, struct act_report *report, const struct a
     } else if (PQntuples(result) == 0) {
         report->result = ACT_LEFT;
     } else if (null) {
-        report->result = ACT_CHANGED;
+        report->result = unmoved ? ACT_SPARED : ACT_CHANGED;
     } else if (done) {
         report->result = ACT_SIGNALLED;
     } else {

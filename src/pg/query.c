@@ -241,20 +241,24 @@ static const char sql_leave_lead[] = "SELECT pg_catalog.pg_advisory_unlock(" LEA
 // $1 pid, $2 backend_start, $3 role, $4 database, $5 application_name, $6 states, $7 which time,
 // $8 its value, $9 spare listeners, $10 spare maintenance, $11 query_start (NULL: not tested), $12 pids (NULL: not
 // tested) of which $13 must wait for its locks, $14 spare superusers.
-#define GUARD                                                                                                          \
-    "a.pid" NE "pg_catalog.pg_backend_pid() AND a.backend_type" EQ "'client backend' AND a.backend_start" EQ "$2 "     \
-    "AND a.usesysid" EQ "$3 AND a.datid" EQ "$4 "                                                                      \
-    "AND pg_catalog.convert_to(a.application_name, 'UTF8')" EQ "$5 AND a.state" EQ "ANY ($6) "                         \
+// As the poll measured it.
+#define UNMOVED                                                                                                        \
+    "a.backend_start" EQ "$2 AND a.state" EQ "ANY ($6) "                                                               \
     "AND CASE WHEN $7" EQ "0 THEN a.state_change WHEN $7" EQ "1 THEN a.query_start "                                   \
     "WHEN $7" EQ "2 THEN a.xact_start WHEN $7" EQ "3 THEN a.backend_start END" EQ "$8 "                                \
-    "AND ($11 IS NULL OR a.query_start" EQ "$11) "                                                                     \
+    "AND ($11 IS NULL OR a.query_start" EQ "$11) "
+#define GUARD                                                                                                          \
+    "a.pid" NE "pg_catalog.pg_backend_pid() AND a.backend_type" EQ "'client backend' "                                  \
+    "AND a.usesysid" EQ "$3 AND a.datid" EQ "$4 "                                                                      \
+    "AND pg_catalog.convert_to(a.application_name, 'UTF8')" EQ "$5 AND " UNMOVED                                       \
     "AND COALESCE(a.wait_event" NE "'SyncRep', true) AND NOT ($9 AND " BEGINS(LISTEN) ") "                             \
     "AND NOT ($10 AND (a.state" EQ "'active' OR a.state" EQ "'fastpath function call') AND " BEGINS(MAINTENANCE) ") "  \
     "AND NOT ($14 AND EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid" EQ "a.usesysid AND r.rolsuper)) "         \
     "AND ($12 IS NULL OR (SELECT pg_catalog.count(*) FROM pg_catalog.unnest($12) w(pid) "                              \
     "WHERE a.pid" EQ "ANY (pg_catalog.pg_blocking_pids(w.pid)))" GE "$13)"
 #define ACT(function)                                                                                                  \
-    "SELECT CASE WHEN " GUARD " THEN pg_catalog." function "(a.pid) END, pg_catalog.clock_timestamp() "                \
+    "SELECT CASE WHEN " GUARD " THEN pg_catalog." function "(a.pid) END, pg_catalog.clock_timestamp(), "               \
+    "COALESCE(" UNMOVED ", false) "                                                                                    \
     "FROM pg_catalog.pg_stat_get_activity($1) a WHERE a.pid" EQ "$1"
 
 static const struct column columns_identify[] = {{PG_TYPE_INT4, false}, {PG_TYPE_INT4, false}};
@@ -358,6 +362,7 @@ static const struct column columns_lead[] = {[LEAD_DONE] = {PG_TYPE_BOOL, false}
 static const struct column columns_act[] = {
     [ACT_DONE] = {PG_TYPE_BOOL, true},
     [ACT_AT] = {PG_TYPE_TIMESTAMPTZ, false},
+    [ACT_UNMOVED] = {PG_TYPE_BOOL, false},
 };
 #define COLUMNS(c) .columns = (c), .n_columns = ARRAY_SIZE(c)
 #define ROWS(min, max) .min_rows = (min), .max_rows = (max)

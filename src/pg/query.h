@@ -165,7 +165,7 @@ enum {
 };
 enum { COLLATIONS_DATABASE, COLLATIONS_DATABASE_QUOTED, COLLATIONS_RECORDED, COLLATIONS_ACTUAL };
 enum { LEAD_DONE };
-enum { ACT_DONE, ACT_AT };
+enum { ACT_DONE, ACT_AT, ACT_UNMOVED };
 
 // Parameters of one statement, in order. A NULL value with len 0 is NULL.
 struct params {

@@ -17,7 +17,7 @@ int __wrap_PQsendPrepare(PGconn *pq, const char *name, const char *sql, int n_pa
     }
     char unguarded[256];
     snprintf(unguarded, sizeof(unguarded),
-             "SELECT CASE WHEN a.backend_start = $2 THEN pg_catalog.pg_%s_backend(a.pid) END, clock_timestamp() "
+             "SELECT CASE WHEN a.backend_start = $2 THEN pg_catalog.pg_%s_backend(a.pid) END, clock_timestamp(), false "
              "FROM pg_catalog.pg_stat_get_activity($1) a WHERE a.pid = $1",
              terminates ? "terminate" : "cancel");
     return __real_PQsendPrepare(pq, name, unguarded, n_params, types);

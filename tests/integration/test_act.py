@@ -85,7 +85,7 @@ def test_P1_changed_a_session_that_became_active_is_spared(server, lagging):
     ) as daemon:
         daemon.wait("decision", pid=victim.pid)
         victim.run("SELECT 2")
-        daemon.outcome(victim, "changed")
+        assert "no longer idle since the poll" in daemon.outcome(victim, "changed")["message"]
         assert victim.alive()
 
 
@@ -97,8 +97,25 @@ def test_P1_changed_a_session_that_took_another_name_is_spared(server, lagging):
     with Daemon(config(server, rules, target=through(server, lagging))) as daemon:
         daemon.wait("decision", pid=victim.pid)
         victim.run("SET LOCAL application_name = 'somebody else'")
-        daemon.outcome(victim, "changed")
+        told = daemon.outcome(victim, "changed")
+        assert told["message"].endswith(": in the same state, but by now protected or renamed (rule old)")
         assert victim.alive()
+
+
+def test_P4_changed_a_session_that_is_protected_since(server, lagging):
+    """What was measured is as it was, so that must not be what the record says."""
+    server.sql("CREATE ROLE climber LOGIN")
+    victim = Session(server, "climber", query="SELECT 1")
+    with Daemon(
+        config(server, {"idle": rule("2s", match={"user": "climber"})}, target=through(server, lagging))
+    ) as daemon:
+        daemon.wait("decision", pid=victim.pid)
+        server.sql("ALTER ROLE climber SUPERUSER")
+        told = daemon.outcome(victim, "changed")
+        assert told["message"].endswith(": in the same state, but by now protected or renamed (rule idle)")
+        assert victim.alive()
+    victim.close()
+    server.sql("DROP ROLE climber")
 
 
 def test_left_a_session_that_went_by_itself(server, lagging):

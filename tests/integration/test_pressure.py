@@ -41,6 +41,8 @@ def test_usage_is_brought_to_until_and_not_below(tight):
         assert [one.alive() for one in sessions] == [False] * 12 + [True] * 20, "longest idle first"
         decision = daemon.find("decision")[0]
         assert decision["reason"] == "pressure" and decision["usable"] == 37
+        # Why it was ended, not what became of the slots by that.
+        assert {(one["used"], one["usable"]) for one in daemon.find("outcome")} == {(decision["used"], 37)}
         assert "usable slots" in decision["message"]
         # Under `usage` again, it leaves alone what comes back, up to there.
         sessions += idle(tight, 9, "worker")

@@ -54,12 +54,30 @@ static void model_look_at_dying(struct model *model, struct intent *intent, cons
     }
 }
 
+// Whether the session whose query it was to cancel was to be ended after it.
+static bool model_is_escalated(const struct model *model, const struct intent *of) {
+    bool escalated = false;
+
+    for (size_t i = 0; i < model->n_intents; i++) {
+        const struct intent *intent = &model->intents[i];
+        escalated |= intent->action == ACTION_TERMINATE &&
+                     (intent->state == INTENT_DYING || intent->state == INTENT_LINGERING) &&
+                     session_id_is_equal(&intent->id, &of->id);
+    }
+    return escalated;
+}
+
 static void model_look_at_query(struct model *model, struct intent *intent, const struct model_session *session,
                                 struct came *came, usec_t now) {
     if (session && !session->fed) {
         return;
     }
-    if (!session || session->row.state != SESSION_STATE_ACTIVE || session->row.query_start != intent->query_start) {
+    if (!session && model_is_escalated(model, intent)) {
+        // By then the query had run on for `grace`: it is not the cancel that ended it.
+        model_meet(model, came, intent, OUTCOME_STILL_RUNNING);
+        intent->state = INTENT_FINAL;
+    } else if (!session || session->row.state != SESSION_STATE_ACTIVE ||
+               session->row.query_start != intent->query_start) {
         model_meet(model, came, intent, OUTCOME_CANCELLED);
         intent->state = INTENT_FINAL;
     } else if (now >= intent->signalled_at + ENGINE_CANCEL_SETTLES) {
@@ -119,6 +137,7 @@ void model_act(struct model *model, struct intent *intent, enum act_result answe
     } settles[] = {
         [ACT_SIGNALLED] = {OUTCOME_NONE, 0},
         [ACT_CHANGED] = {OUTCOME_CHANGED, 0},
+        [ACT_SPARED] = {OUTCOME_CHANGED, 0},
         [ACT_LEFT] = {OUTCOME_LEFT, 0},
         [ACT_DENIED] = {OUTCOME_DENIED, ENGINE_DENIED_RETRY},
         [ACT_FAILED] = {OUTCOME_FAILED, ENGINE_RETRY_AFTER},

@@ -232,9 +232,9 @@ static void runner_feed_act(struct runner *runner) {
     static const struct {
         const char *name;
         enum act_result result;
-    } results[] = {{"signalled", ACT_SIGNALLED}, {"changed", ACT_CHANGED},      {"left", ACT_LEFT},
-                   {"denied", ACT_DENIED},       {"failed", ACT_FAILED},        {"unknown", ACT_UNKNOWN},
-                   {"unsent", ACT_UNSENT},       {"unrecorded", ACT_UNRECORDED}};
+    } results[] = {{"signalled", ACT_SIGNALLED}, {"changed", ACT_CHANGED}, {"spared", ACT_SPARED},
+                   {"left", ACT_LEFT},           {"denied", ACT_DENIED},   {"failed", ACT_FAILED},
+                   {"unknown", ACT_UNKNOWN},     {"unsent", ACT_UNSENT},   {"unrecorded", ACT_UNRECORDED}};
     const char *pid = words_get(&runner->act, 2, "pid");
     struct engine_input input = {.kind = ENGINE_INPUT_ACT};
     size_t i = 0;

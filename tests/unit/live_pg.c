@@ -193,9 +193,9 @@ static void commands(void) {
 static void acts(void) {
     enum { SAME, MOVED, WRONG_STATE, ANY_STATE, REUSED, GONE, SUPERUSER, LISTENER, RENAMED, BACKEND, HIDDEN, N };
     static const enum act_result expected[N] = {
-        [SAME] = ACT_SIGNALLED,  [MOVED] = ACT_CHANGED,     [WRONG_STATE] = ACT_CHANGED, [ANY_STATE] = ACT_SIGNALLED,
-        [REUSED] = ACT_CHANGED,  [GONE] = ACT_LEFT,         [SUPERUSER] = ACT_DENIED,    [LISTENER] = ACT_CHANGED,
-        [RENAMED] = ACT_CHANGED, [BACKEND] = ACT_SIGNALLED, [HIDDEN] = ACT_CHANGED,
+        [SAME] = ACT_SIGNALLED, [MOVED] = ACT_CHANGED,     [WRONG_STATE] = ACT_CHANGED, [ANY_STATE] = ACT_SIGNALLED,
+        [REUSED] = ACT_CHANGED, [GONE] = ACT_LEFT,         [SUPERUSER] = ACT_DENIED,    [LISTENER] = ACT_SPARED,
+        [RENAMED] = ACT_SPARED, [BACKEND] = ACT_SIGNALLED, [HIDDEN] = ACT_CHANGED,
     };
     struct live live = live_set_up("vigil_test");
     PGconn *clients[N];
@@ -259,7 +259,7 @@ static void superusers_are_spared(void) {
         decision.test.spare_superusers = spared;
         struct job *job = live_run_ok(live.connection, job_act_new(&live.options, &decision, 1));
         size_t n;
-        CHECK_EQ(job_acts(job, &n)[0].result, spared ? ACT_CHANGED : ACT_SIGNALLED);
+        CHECK_EQ(job_acts(job, &n)[0].result, spared ? ACT_SPARED : ACT_SIGNALLED);
         job_free(job);
     }
     live_sql(admin, "ALTER ROLE \"vigil app\" NOSUPERUSER");

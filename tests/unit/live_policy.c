@@ -111,8 +111,8 @@ static void blockers(void) {
     decisions[1].test.waiters[1] = 1;                    // not there
     size_t n;
     struct job *act = live_run_ok(live.connection, job_act_new(&live.options, decisions, 2));
-    CHECK_EQ(job_acts(act, &n)[0].result, ACT_CHANGED);
-    CHECK_EQ(job_acts(act, &n)[1].result, ACT_CHANGED);
+    CHECK_EQ(job_acts(act, &n)[0].result, ACT_SPARED);
+    CHECK_EQ(job_acts(act, &n)[1].result, ACT_SPARED);
     job_free(act);
     act = live_run_ok(live.connection, job_act_new(&live.options, &decisions[2], 1));
     CHECK_EQ(job_acts(act, &n)[0].result, ACT_SIGNALLED);

@@ -368,6 +368,7 @@ static PGresult *result_signalled(void) {
     PGresult *r = result_new(STATEMENT_TERMINATE);
     result_bool(r, 0, ACT_DONE, true);
     result_int64(r, 0, ACT_AT, RESULT_NOW);
+    result_bool(r, 0, ACT_UNMOVED, true);
     return r;
 }
 

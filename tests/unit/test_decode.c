@@ -406,15 +406,17 @@ static struct job *decode_act(PGresult *result) {
 static void acts(void) {
     static const struct {
         int rows, done; // -1: NULL
+        bool unmoved;
         enum act_result expected;
-    } cases[] = {
-        {0, 0, ACT_LEFT}, {1, -1, ACT_CHANGED}, {1, 1, ACT_SIGNALLED}, {1, 0, ACT_FAILED}, {2, 1, ACT_UNKNOWN}};
+    } cases[] = {{0, 0, false, ACT_LEFT},     {1, -1, false, ACT_CHANGED}, {1, -1, true, ACT_SPARED},
+                 {1, 1, true, ACT_SIGNALLED}, {1, 0, true, ACT_FAILED},    {2, 1, true, ACT_UNKNOWN}};
     size_t n;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         check_context("act %zu", i);
         PGresult *r = result_new(STATEMENT_TERMINATE);
         for (int k = 0; k < cases[i].rows; k++) {
             result_int64(r, k, ACT_AT, RESULT_NOW);
+            result_bool(r, k, ACT_UNMOVED, cases[i].unmoved);
             if (cases[i].done >= 0) {
                 result_bool(r, k, ACT_DONE, cases[i].done != 0);
             }
