@@ -122,6 +122,47 @@ static int engine_signalled(struct engine *engine, struct pending *pending, usec
     return 0;
 }
 
+static int engine_settle_one(struct engine *engine, const struct pending *pending) {
+    size_t at = 0;
+
+    while (engine->pendings.items[at] != pending) {
+        at++;
+    }
+    return engine_settle(engine, at);
+}
+
+// Its intent could not be written, nor perhaps can this: a log that nobody takes must not fill with it. Told on the
+// edge, and at most once a minute for each rule.
+static int engine_take_unrecorded(struct engine *engine, const struct pending *pending, usec_t now) {
+    struct event held = pending_event(pending, EVENT_HELD_BACK, engine->target, OUTCOME_NONE);
+    struct rule *rule = pending->policy == engine_policy(engine) ? &engine->rules[pending->decision.rule_index] : NULL;
+
+    held.level = EVENT_WARNING;
+    held.reason = held_reason_to_string(HELD_UNRECORDED);
+    held.count = 1;
+    budget_refund(&engine->budget, pending->decision.serial);
+    engine_release(engine, pending, 0);
+    engine_uncancel(engine, pending);
+    int r = engine_settle_one(engine, pending);
+    if (r < 0 || !rule) {
+        return r < 0 ? r : engine_say(engine, held);
+    }
+    rule->counts.n_held[HELD_UNRECORDED]++;
+    rule->held_said[HELD_UNRECORDED]++; // those that are not told yet
+    if (rule->held_ever[HELD_UNRECORDED] && now < usec_add(rule->held_said_at[HELD_UNRECORDED], ENGINE_HELD_REPEAT)) {
+        return 0;
+    }
+    held.count = rule->held_said[HELD_UNRECORDED];
+    held.session = held.count == 1 ? held.session : NULL;
+    r = engine_say(engine, held);
+    if (r == 0) {
+        rule->held_said[HELD_UNRECORDED] = 0;
+        rule->held_said_at[HELD_UNRECORDED] = now;
+        rule->held_ever[HELD_UNRECORDED] = true;
+    }
+    return r;
+}
+
 // What the answer to the guarded statement means for its decision.
 int engine_take_act(struct engine *engine, const struct engine_input *input, usec_t now) {
     static const struct {
@@ -137,7 +178,6 @@ int engine_take_act(struct engine *engine, const struct engine_input *input, use
     };
     struct pending *pending = pending_list_find(&engine->pendings, input->act.serial);
     const char *detail = input->act.message, *hint = NULL;
-    struct event held;
 
     if (!pending || pending->state != PENDING_ACT) {
         return 0; // settled meanwhile: a restart of the server, or we stopped
@@ -154,17 +194,7 @@ int engine_take_act(struct engine *engine, const struct engine_input *input, use
         }
         return engine_say_outcome(engine, pending, OUTCOME_UNKNOWN, NULL, detail, NULL, now);
     case ACT_UNRECORDED:
-        held = pending_event(pending, EVENT_HELD_BACK, engine->target, OUTCOME_NONE);
-        held.level = EVENT_WARNING;
-        held.reason = held_reason_to_string(HELD_UNRECORDED);
-        held.count = 1;
-        if (pending->policy == engine_policy(engine)) {
-            engine->rules[pending->decision.rule_index].counts.n_held[HELD_UNRECORDED]++;
-        }
-        budget_refund(&engine->budget, pending->decision.serial);
-        engine_release(engine, pending, 0);
-        engine_uncancel(engine, pending);
-        break;
+        return engine_take_unrecorded(engine, pending, now);
     case ACT_DENIED:
         hint = engine_denied_hint(pending);
         break;
@@ -182,16 +212,9 @@ int engine_take_act(struct engine *engine, const struct engine_input *input, use
         break;
     }
 
-    size_t at = 0;
-    while (engine->pendings.items[at] != pending) {
-        at++;
-    }
-    int r = engine_settle(engine, at);
+    int r = engine_settle_one(engine, pending);
     if (r < 0) {
         return r;
-    }
-    if (input->act.result == ACT_UNRECORDED) {
-        return engine_say(engine, held);
     }
     budget_refund(&engine->budget, pending->decision.serial);
     engine_uncancel(engine, pending);

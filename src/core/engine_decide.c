@@ -48,7 +48,7 @@ static int engine_say_held(struct engine *engine, usec_t now) {
         for (unsigned reason = 0; reason < N_HELD_REASONS; reason++) {
             int64_t n = rule->counts.n_held[reason];
             if (reason == HELD_OBSERVE || reason == HELD_UNRECORDED || (terms.is_quota && reason == HELD_PROTECTED)) {
-                continue; // these are told session by session, or group by group
+                continue; // these are told elsewhere: by session, by group, as they come
             }
             if (n == rule->held_said[reason] || n == 0) {
                 rule->held_said[reason] = n;
