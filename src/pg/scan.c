@@ -194,7 +194,15 @@ static size_t scan_cut_query(const char *text, size_t len, int64_t max) {
     return at;
 }
 
-// Copies the text of the decoder's row to *p, NUL-terminated and cut; *p moves behind it.
+// P10: on a single line. Of UTF-8 no other byte is below 128.
+static void scan_flatten_query(char *text, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        text[i] = byte < 0x20 || byte == 0x7f ? ' ' : text[i];
+    }
+}
+
+// Copies the text of the decoder's row to *p, NUL-terminated, cut and on one line; *p moves behind it.
 static const char *scan_copy_query(const struct job_scan *s, struct decoder *decoder, char **p) {
     if (!s->queries || decode_is_null(decoder, SCAN_QUERY)) {
         return NULL;
@@ -209,6 +217,7 @@ static const char *scan_copy_query(const struct job_scan *s, struct decoder *dec
     len = scan_cut_query(value, len, s->options.query_text);
     memcpy(copy, value, len);
     copy[len] = '\0';
+    scan_flatten_query(copy, len);
     *p += len + 1;
     return copy;
 }

@@ -433,7 +433,7 @@ static void other_encoding(void) {
     struct live live = live_set_up("vigil_test");
     live.options.query_text = 100;
     struct job *job = live_run_ok(live.connection, job_poll_new(&live.options));
-    CHECK_CONTAINS(live_row(job_scan(job), client)->query, " -- \xe9\xff\n SELECT '\xe9\xf0'--");
+    CHECK_CONTAINS(live_row(job_scan(job), client)->query, " -- \xe9\xff  SELECT '\xe9\xf0'--");
     job_free(job);
     live_sql(client, "vacuum (analyze) pg_proc --\xf0");
     job = live_run_ok(live.connection, job_poll_new(&live.options));
