@@ -25,6 +25,30 @@ static bool merge_is_empty(const struct yaml_node *node) {
     return node->is_null || (node->kind != NODE_SCALAR && node->n_items + node->n_pairs == 0);
 }
 
+// A map that says something, be it one level below.
+static bool merge_says_something(const struct yaml_node *map) {
+    for (size_t i = 0; i < map->n_pairs; i++) {
+        if (!merge_is_empty(map->pairs[i].value)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Who writes null over a whole section may believe that his rules are gone.
+static void merge_report_null(struct diag_list *diags, const struct field *field, const struct yaml_node *null,
+                              const struct path *path) {
+    if (field->type == FIELD_ENTRIES) {
+        report_warning(diags, null->at, path,
+                       "null removes nothing, as entries are removed by name: those of earlier files stay (write NAME: "
+                       "null below it, for each)");
+    } else {
+        report_warning(diags, null->at, path,
+                       "null removes nothing, as values are replaced by name: those of earlier files stay (write KEY: "
+                       "VALUE below it, for each)");
+    }
+}
+
 // Makes *value the list of what it was and what `over` holds. Anything empty among the two replaces instead, and is
 // refused later: an empty selector is a mistake at its own position.
 static int merge_grow(struct yaml_pair *base, struct yaml_pair *over) {
@@ -101,6 +125,9 @@ static int merge_entries(struct diag_list *diags, const struct section *section,
 static int merge_map(struct diag_list *diags, const struct field *field, struct yaml_pair *base, struct yaml_pair *over,
                      const struct path *path) {
     if (over->value->is_null) {
+        if (merge_says_something(base->value)) {
+            merge_report_null(diags, field, over->value, path);
+        }
         return 0;
     }
     if (base->value->is_null) {
