@@ -128,8 +128,17 @@ int config_find_socket(const struct config_source *source, struct diag_list *dia
 int config_load_buffer(const char *name, const char *text, size_t len, config_lookup_fn lookup, void *lookup_data,
                        struct diag_list *diags, struct config **ret);
 
-// What runs without any file: observe, defaults, one target named `target` with that conninfo.
-int config_default(const char *target, const char *conninfo, struct diag_list *diags, struct config **ret);
+// A value that stands in no file, but in an environment variable or on the command line.
+#define CONFIG_VALUE_MAX_KEYS 3
+struct config_value {
+    const char *keys[CONFIG_VALUE_MAX_KEYS]; // the way to it, outermost first: "targets", "db", "conninfo"
+    const char *source;                      // as what it is told and printed: the variable's name, or "command line"
+    const char *text;                        // taken as it is; NULL: what the variable `source` holds
+};
+
+// config_load() from such values, all of different keys: what runs without any file.
+int config_load_values(const struct config_value *values, size_t n_values, config_lookup_fn lookup, void *lookup_data,
+                       struct diag_list *diags, struct config **ret);
 
 // What the configuration was compiled to, once more: for rules of one's own, as the first is shared by then. 0 or
 // -ENOMEM.

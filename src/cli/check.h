@@ -36,8 +36,7 @@ struct check_findings {
     struct check_finding *items;
     size_t n_items, capacity;
     size_t n_dropped;
-    const char *source; // in place of places in a text that nobody wrote, when there is no file; NULL: there is one
-    bool failed;        // out of memory
+    bool failed; // out of memory
 };
 void check_findings_deinit(struct check_findings *findings); // also for CLEANUP()
 

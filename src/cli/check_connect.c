@@ -115,8 +115,7 @@ static int check_tell(struct check *check, const struct oneshot_result *result) 
 int check_connect(const struct settings *settings, bool as_json) {
     CLEANUP(oneshot_freep) struct oneshot *oneshot = NULL;
     CLEANUP(oneshot_result_deinit) struct oneshot_result result = {0};
-    struct check check = {
-        .settings = settings, .findings.source = settings->file ? NULL : settings->source, .as_json = as_json};
+    struct check check = {.settings = settings, .as_json = as_json};
     const struct oneshot_options options = {
         .settings = settings,
         .policy = settings->config->policy,

@@ -51,9 +51,6 @@ void check_add(struct check_findings *findings, const struct config *config, con
         .order = findings->n_items,
     };
 
-    if (findings->source) {
-        finding.at = (struct location){.file = findings->source};
-    }
     if (!finding.path || !finding.detail || (remark->hint && !finding.hint) ||
         ARRAY_RESERVE(findings->items, findings->capacity, findings->n_items) < 0) {
         free(finding.path);

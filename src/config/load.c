@@ -348,25 +348,56 @@ int config_load_buffer(const char *name, const char *text, size_t len, config_lo
     return load_finish(&loader, r, ret);
 }
 
-// A map of one pair.
-static struct yaml_node *load_wrap(const char *key, struct location at, struct yaml_node **value) {
-    CLEANUP(yaml_node_freep) struct yaml_node *map = yaml_node_new(NODE_MAP, at);
-    if (!map || yaml_node_add_pair(map, key, at, value) < 0) {
-        return NULL;
+// The map below that key, a new one when there is none yet. NULL: out of memory.
+static struct yaml_node *load_descend(struct yaml_node *map, const char *key, struct location at) {
+    const struct yaml_pair *pair = yaml_node_find(map, key);
+    if (pair) {
+        return pair->value;
     }
-    return TAKE_PTR(map);
+    CLEANUP(yaml_node_freep) struct yaml_node *below = yaml_node_new(NODE_MAP, at);
+    struct yaml_node *ret = below;
+    return below && yaml_node_add_pair(map, key, at, &below) == 0 ? ret : NULL;
 }
 
-int config_default(const char *target, const char *conninfo, struct diag_list *diags, struct config **ret) {
-    struct loader loader = {.diags = diags, .n_errors_before = diags->n_errors};
-    struct location at = {.file = diag_list_add_file(diags, "command line")};
-    if (!at.file) {
+// Built as nodes and not as text: a value is a value, whatever stands in it. 0 or -ENOMEM.
+static int load_value(struct loader *loader, const struct config_value *value) {
+    struct location at = {.file = diag_list_add_file(loader->diags, value->source)};
+    struct path paths[CONFIG_VALUE_MAX_KEYS] = {{.name = value->keys[0]}};
+    if (!at.file || (!loader->tree && !(loader->tree = yaml_node_new(NODE_MAP, at)))) {
         return -ENOMEM;
     }
-    // Built as nodes and not as text: the string is a value, whatever stands in it.
-    CLEANUP(yaml_node_freep) struct yaml_node *text = yaml_node_new_text(conninfo, at);
-    CLEANUP(yaml_node_freep) struct yaml_node *keys = text ? load_wrap("conninfo", at, &text) : NULL;
-    CLEANUP(yaml_node_freep) struct yaml_node *targets = keys ? load_wrap(target, at, &keys) : NULL;
-    loader.tree = targets ? load_wrap("targets", at, &targets) : NULL;
-    return load_finish(&loader, loader.tree ? 0 : -ENOMEM, ret);
+    struct yaml_node *map = loader->tree;
+    size_t last = 0;
+    for (; map && last + 1 < CONFIG_VALUE_MAX_KEYS && value->keys[last + 1]; last++) {
+        map = load_descend(map, value->keys[last], at);
+        paths[last + 1] = (struct path){.parent = &paths[last], .name = value->keys[last + 1]};
+    }
+    CLEANUP(yaml_node_freep) struct yaml_node *node = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf reference = STRBUF_EMPTY;
+    if (value->text) {
+        node = yaml_node_new_text(value->text, at);
+    } else {
+        struct yaml_input input = {.file = at.file, .lookup = loader->lookup, .lookup_data = loader->lookup_data};
+        strbuf_addf(&reference, "${%s}", value->source);
+        int r = strbuf_error(&reference);
+        if (r < 0 || (r = yaml_tree_value(&input, strbuf_str(&reference), &paths[last], loader->diags, &node)) < 0) {
+            return r;
+        }
+    }
+    return map && node ? yaml_node_add_pair(map, value->keys[last], at, &node) : -ENOMEM;
+}
+
+int config_load_values(const struct config_value *values, size_t n_values, config_lookup_fn lookup, void *lookup_data,
+                       struct diag_list *diags, struct config **ret) {
+    struct loader loader = {
+        .diags = diags,
+        .lookup = lookup,
+        .lookup_data = lookup_data,
+        .n_errors_before = diags->n_errors,
+    };
+    int r = 0;
+    for (size_t i = 0; i < n_values && r == 0; i++) {
+        r = load_value(&loader, &values[i]);
+    }
+    return load_finish(&loader, r, ret);
 }

@@ -518,3 +518,15 @@ int yaml_tree_parse(const struct yaml_input *input, struct diag_list *diags, str
     yaml_parser_delete(&p.yaml);
     return r;
 }
+
+int yaml_tree_value(const struct yaml_input *input, const char *text, const struct path *path, struct diag_list *diags,
+                    struct yaml_node **ret) {
+    struct tree_parser p = {.input = input, .diags = diags};
+    CLEANUP(yaml_node_freep)
+    struct yaml_node *node = yaml_node_new_text(text, (struct location){.file = input->file});
+    int r = node ? tree_expand(&p, node, path) : -ENOMEM;
+    if (r == 0) {
+        *ret = TAKE_PTR(node);
+    }
+    return r;
+}

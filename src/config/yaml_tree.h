@@ -10,6 +10,7 @@
 
 #include "config/config.h"
 #include "config/diag.h"
+#include "report.h"
 #include "util/cleanup.h"
 
 #define YAML_MAX_BYTES ((size_t)1 << 20) // of one file
@@ -74,3 +75,8 @@ struct yaml_input {
 // 0 with *ret set: a tree, though mistakes may have been reported; an empty file gives a null scalar. -EINVAL:
 // reported, and there is no tree. -ENOMEM.
 int yaml_tree_parse(const struct yaml_input *input, struct diag_list *diags, struct yaml_node **ret);
+
+// A scalar that stands in no file, `text` with its variables replaced by the input's lookup; its place is the input's
+// file as a whole. A failed variable is reported and gives a bad node. 0 or -ENOMEM.
+int yaml_tree_value(const struct yaml_input *input, const char *text, const struct path *path, struct diag_list *diags,
+                    struct yaml_node **ret);

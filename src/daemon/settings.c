@@ -87,106 +87,47 @@ static int settings_parse_conninfos(struct settings *settings, struct diag_list 
 
 // ---- without a file
 
-#define SETTINGS_ENVIRONMENT "environment"
-#define SETTINGS_COMMAND_LINE "command line" // as config_default() calls it
-#define VALUE_OF(variable) "${" variable "}"
+#define SETTINGS_COMMAND_LINE "command line"
 
-// What stands for a file: these lines, as far as their variable is set; each value on the last line of its entry.
-static const struct settings_entry {
-    const char *variable;
-    const char *text;
-} settings_entries[] = {
-    {SETTINGS_ENFORCE_VARIABLE, "enforce: " VALUE_OF(SETTINGS_ENFORCE_VARIABLE) "\n"},
-    {SETTINGS_CONNINFO_VARIABLE,
-     "targets:\n  " SETTINGS_TARGET ":\n    conninfo: " VALUE_OF(SETTINGS_CONNINFO_VARIABLE) "\n"},
-    // Goes on with the target: there is always a conninfo before it.
-    {SETTINGS_PASSWORD_FILE_VARIABLE, "    password_file: " VALUE_OF(SETTINGS_PASSWORD_FILE_VARIABLE) "\n"},
-    {SETTINGS_LOG_FORMAT_VARIABLE, "outputs:\n  log:\n    format: " VALUE_OF(SETTINGS_LOG_FORMAT_VARIABLE) "\n"},
-    {SETTINGS_LISTEN_VARIABLE, "http:\n  listen: " VALUE_OF(SETTINGS_LISTEN_VARIABLE) "\n"},
-    {SETTINGS_SOCKET_VARIABLE, "control:\n  socket: " VALUE_OF(SETTINGS_SOCKET_VARIABLE) "\n"},
-    {NULL, "timeouts:\n"},
-    {SETTINGS_IDLE_VARIABLE, "  idle:\n    state: idle\n    after: " VALUE_OF(SETTINGS_IDLE_VARIABLE) "\n"},
-    {SETTINGS_IDLE_IN_TRANSACTION_VARIABLE, "  idle-in-transaction:\n    state: idle in transaction\n"
-                                            "    after: " VALUE_OF(SETTINGS_IDLE_IN_TRANSACTION_VARIABLE) "\n"},
+// What stands for a file: of each variable that is set its values. The first is the place of what none of them says.
+static const struct config_value settings_values[] = {
+    {.keys = {"targets", SETTINGS_TARGET, "conninfo"}, .source = SETTINGS_CONNINFO_VARIABLE},
+    {.keys = {"enforce"}, .source = SETTINGS_ENFORCE_VARIABLE},
+    {.keys = {"targets", SETTINGS_TARGET, "password_file"}, .source = SETTINGS_PASSWORD_FILE_VARIABLE},
+    {.keys = {"outputs", "log", "format"}, .source = SETTINGS_LOG_FORMAT_VARIABLE},
+    {.keys = {"http", "listen"}, .source = SETTINGS_LISTEN_VARIABLE},
+    {.keys = {"control", "socket"}, .source = SETTINGS_SOCKET_VARIABLE},
+    {.keys = {"timeouts", "idle", "state"}, .source = SETTINGS_IDLE_VARIABLE, .text = "idle"},
+    {.keys = {"timeouts", "idle", "after"}, .source = SETTINGS_IDLE_VARIABLE},
+    {.keys = {"timeouts", "idle-in-transaction", "state"},
+     .source = SETTINGS_IDLE_IN_TRANSACTION_VARIABLE,
+     .text = "idle in transaction"},
+    {.keys = {"timeouts", "idle-in-transaction", "after"}, .source = SETTINGS_IDLE_IN_TRANSACTION_VARIABLE},
 };
 
-// An empty variable is as good as none. The conninfo may come from the command line.
+// An empty variable is as good as none.
 static const char *settings_lookup(const char *name, void *userdata) {
-    if (strcmp(name, SETTINGS_CONNINFO_VARIABLE) == 0) {
-        return userdata;
-    }
+    (void)userdata;
     const char *value = getenv(name);
     return value && *value ? value : NULL;
 }
 
-static bool settings_has_variables(void) {
-    for (size_t i = 0; i < ARRAY_SIZE(settings_entries); i++) {
-        const char *variable = settings_entries[i].variable;
-        if (variable && strcmp(variable, SETTINGS_CONNINFO_VARIABLE) != 0 && settings_lookup(variable, NULL)) {
-            return true;
+// `conninfo`: from the command line, in place of the variable; NULL: none.
+static int settings_load_values(const char *conninfo, struct diag_list *diags, struct config **ret) {
+    struct config_value values[ARRAY_SIZE(settings_values)];
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(settings_values); i++) {
+        struct config_value value = settings_values[i];
+        bool is_given = conninfo && strcmp(value.source, SETTINGS_CONNINFO_VARIABLE) == 0;
+        if (is_given) {
+            value.source = SETTINGS_COMMAND_LINE;
+            value.text = conninfo;
+        }
+        if (is_given || settings_lookup(value.source, NULL)) {
+            values[n++] = value;
         }
     }
-    return false;
-}
-
-// Which variable the line of that number, of the text that stands for a file, is about; NULL: none.
-static const char *settings_variable_at(unsigned line, char *conninfo) {
-    for (size_t i = 0; i < ARRAY_SIZE(settings_entries); i++) {
-        const struct settings_entry *entry = &settings_entries[i];
-        if (entry->variable && !settings_lookup(entry->variable, conninfo)) {
-            continue;
-        }
-        unsigned n_lines = 0;
-        for (const char *p = entry->text; *p; p++) {
-            n_lines += *p == '\n';
-        }
-        if (line <= n_lines) {
-            return entry->variable;
-        }
-        line -= n_lines;
-    }
-    return NULL;
-}
-
-// Mistakes are the variables', not of a text that nobody wrote.
-static int settings_blame_variables(const struct settings_options *options, struct diag_list *diags) {
-    static char conninfo[] = "";
-    for (size_t i = 0; i < diags->n_items; i++) {
-        struct location *at = &diags->items[i].at;
-        const char *variable =
-            strcmp(at->file, SETTINGS_ENVIRONMENT) == 0 ? settings_variable_at(at->line, conninfo) : NULL;
-        if (variable && options->conninfo && strcmp(variable, SETTINGS_CONNINFO_VARIABLE) == 0) {
-            variable = SETTINGS_COMMAND_LINE;
-        }
-        if (variable) {
-            *at = (struct location){.file = diag_list_add_file(diags, variable)};
-            if (!at->file) {
-                return -ENOMEM;
-            }
-        }
-    }
-    return 0;
-}
-
-static int settings_load_variables(const char *conninfo, struct diag_list *diags, struct config **ret) {
-    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
-    CLEANUP(freep) char *copy = strdup(conninfo);
-    if (!copy) {
-        return -ENOMEM;
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(settings_entries); i++) {
-        const char *variable = settings_entries[i].variable;
-        bool has_rules = settings_lookup(SETTINGS_IDLE_VARIABLE, NULL) ||
-                         settings_lookup(SETTINGS_IDLE_IN_TRANSACTION_VARIABLE, NULL);
-        if (variable ? settings_lookup(variable, copy) != NULL : has_rules) {
-            strbuf_add(&text, settings_entries[i].text);
-        }
-    }
-    int r = strbuf_error(&text);
-    if (r < 0) {
-        return r;
-    }
-    return config_load_buffer(SETTINGS_ENVIRONMENT, strbuf_str(&text), text.len, settings_lookup, copy, diags, ret);
+    return config_load_values(values, n, settings_lookup, NULL, diags, ret);
 }
 
 // Nothing says which server to watch.
@@ -217,12 +158,9 @@ int settings_load(const struct settings_options *options, struct diag_list *diag
         settings->file = strdup(file);
         settings->source = settings->file;
         r = settings->file ? config_load(&source, diags, &settings->config) : -ENOMEM;
-    } else if (conninfo && (!options->conninfo || settings_has_variables())) {
-        settings->source = options->conninfo ? SETTINGS_COMMAND_LINE : SETTINGS_CONNINFO_VARIABLE;
-        r = settings_load_variables(conninfo, diags, &settings->config);
     } else if (conninfo) {
-        settings->source = SETTINGS_COMMAND_LINE;
-        r = config_default(SETTINGS_TARGET, conninfo, diags, &settings->config);
+        settings->source = options->conninfo ? SETTINGS_COMMAND_LINE : SETTINGS_CONNINFO_VARIABLE;
+        r = settings_load_values(options->conninfo, diags, &settings->config);
     } else {
         r = settings_add_nothing(diags);
     }
@@ -230,8 +168,7 @@ int settings_load(const struct settings_options *options, struct diag_list *diag
         r = settings_parse_conninfos(settings, diags);
     }
     if (r < 0) {
-        int blamed = settings_blame_variables(options, diags);
-        return blamed < 0 ? blamed : r;
+        return r;
     }
     if (options->observe) {
         settings->config->policy->enforce = false; // nobody else knows this policy yet

@@ -305,6 +305,57 @@ static void names_its_source(void) {
     }
 }
 
+// What `check --print` says of the effective configuration.
+static void print_loaded(const char *conninfo, struct strbuf *printed) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    strbuf_clear(printed);
+    CHECK_EQ(load(&(struct settings_options){.conninfo = conninfo}, &diags, &settings, &text), 0);
+    CHECK_EQ(config_print(settings->config, printed), 0);
+    CHECK_LACKS(strbuf_str(printed), "s3cret");
+}
+
+static void prints_where_values_are_from(void) {
+    static const char *const others[][2] = {
+        {"PGVIGIL_LISTEN", "off"}, {"PGVIGIL_ENFORCE", "true"}, {"PGVIGIL_IDLE_TIMEOUT", "10s"}, {"PGVIGIL_NONE", ""}};
+    CLEANUP(strbuf_deinit) struct strbuf printed = STRBUF_EMPTY;
+
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        setenv(others[i][0], others[i][1], 1);
+        print_loaded("password=s3cret", &printed);
+        CHECK_CONTAINS(strbuf_str(&printed), "  postgres: # 1 of 1, command line\n");
+        CHECK_CONTAINS(strbuf_str(&printed), "    conninfo: (set) # command line\n");
+        unsetenv(others[i][0]);
+    }
+    setenv("PGVIGIL_IDLE_TIMEOUT", "10s", 1);
+    setenv("PGVIGIL_LISTEN", "off", 1);
+    print_loaded("password=s3cret", &printed);
+    CHECK_CONTAINS(strbuf_str(&printed), "  listen: off # PGVIGIL_LISTEN\n");
+    CHECK_CONTAINS(strbuf_str(&printed), "  idle: # 1 of 1, PGVIGIL_IDLE_TIMEOUT\n");
+    CHECK_CONTAINS(strbuf_str(&printed), "    after: 10s # PGVIGIL_IDLE_TIMEOUT\n");
+    if (access(PGVIGIL_CONFIG_FILE, F_OK) != 0) {
+        setenv("PGVIGIL_CONNINFO", "password=s3cret", 1);
+        print_loaded(NULL, &printed);
+        CHECK_CONTAINS(strbuf_str(&printed), "conninfo: \"${PGVIGIL_CONNINFO}\" # PGVIGIL_CONNINFO\n");
+        unsetenv("PGVIGIL_CONNINFO");
+    }
+    unset_rules();
+}
+
+static void refuses_what_is_not_text(void) {
+    CLEANUP(diag_list_deinit) struct diag_list diags = {0};
+    CLEANUP(settings_freep) struct settings *settings = NULL;
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+
+    setenv("PGVIGIL_PASSWORD_FILE", "/\xff", 1);
+    CHECK_EQ(load(&(struct settings_options){.conninfo = "host=/tmp"}, &diags, &settings, &text), -EINVAL);
+    CHECK_STR(strbuf_str(&text), "PGVIGIL_PASSWORD_FILE: error: targets.postgres.password_file: "
+                                 "${PGVIGIL_PASSWORD_FILE} holds bytes that are not UTF-8 (set it to UTF-8 text)\n");
+    unset_rules();
+}
+
 static void tells_a_missing_file(void) {
     CLEANUP(diag_list_deinit) struct diag_list diags = {0};
     CLEANUP(settings_freep) struct settings *settings = NULL;
@@ -325,4 +376,5 @@ CHECK_MAIN({"reads_the_file", reads_the_file}, {"observe_wins", observe_wins},
            {"takes_password_and_format_from_the_environment", takes_password_and_format_from_the_environment},
            {"variables_do_not_add_to_a_file", variables_do_not_add_to_a_file},
            {"mistakes_name_the_variable", mistakes_name_the_variable}, {"names_its_source", names_its_source},
-           {"tells_a_missing_file", tells_a_missing_file})
+           {"prints_where_values_are_from", prints_where_values_are_from},
+           {"refuses_what_is_not_text", refuses_what_is_not_text}, {"tells_a_missing_file", tells_a_missing_file})
