@@ -129,10 +129,12 @@ int keys_find_socket(struct diag_list *diags, const struct yaml_node *tree, stru
     const struct yaml_pair *section = tree ? yaml_node_find(tree, "control") : NULL;
     const struct yaml_pair *pair = section ? yaml_node_find(section->value, "socket") : NULL;
     const struct field *field = section_find(&tables_control, "socket");
+    struct path section_path = {.name = "control"};
+    struct path path = {.parent = &section_path, .name = "socket"};
     struct binder binder = {.diags = diags};
     size_t n_errors = diags->n_errors;
     if (pair && !pair->value->is_bad) {
-        int r = keys_parse_socket(&binder, field, pair->value, &(struct path){.name = "socket"}, ret);
+        int r = keys_parse_socket(&binder, field, pair->value, &path, ret);
         if (r < 0 || diags->n_errors == n_errors) {
             *ret_sure = true;
             return r;

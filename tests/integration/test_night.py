@@ -104,6 +104,7 @@ def test_a_spoilt_file_and_the_default_socket(tmp_path):
         for arguments in (["status"], ["health"]):  # who may be there is none of ours
             done = command(*arguments, "-c", path)
             assert f"{path}:" in done.stderr.splitlines()[0], done
+            assert text == BROKEN or "error: control.socket: " in done.stderr, done
             assert "not certain" in done.stderr and "/run/pgvigil/control.sock is asked" in done.stderr, done
     # What does not concern the socket is nobody's business here.
     path.write_text(f"targetz: 1\ncontrol: {{ socket: {tmp_path}/none }}\n")
