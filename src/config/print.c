@@ -193,12 +193,15 @@ static void print_builtin_names(struct strbuf *sb, unsigned depth) {
     strbuf_add_char(sb, '\n');
 }
 
-static void print_field(struct strbuf *sb, const struct field *field, const struct yaml_node *node, unsigned depth) {
+// `map`: where the field stands, or would.
+static void print_field(struct strbuf *sb, const struct field *field, const struct yaml_node *map, unsigned depth) {
+    const struct yaml_pair *pair = yaml_node_find(map, field->name);
+    const struct yaml_node *node = pair ? pair->value : NULL;
     bool is_map = field->type == FIELD_SECTION || field->type == FIELD_ENTRIES;
     print_indent(sb, depth);
     // An empty `when:` would be a mistake: what has no defaults is a comment.
-    bool has_nothing =
-        !node && (is_map ? field->type == FIELD_SECTION && !section_has_defaults(field->section) : !field->fallback);
+    bool has_nothing = !node && (is_map ? field->type == FIELD_SECTION && !section_has_defaults(field->section)
+                                        : !field->fallback && !field->derive);
     if (has_nothing) {
         strbuf_addf(sb, "# %s is not set: %s\n", field->name, field->help);
         return;
@@ -210,7 +213,13 @@ static void print_field(struct strbuf *sb, const struct field *field, const stru
         strbuf_add_char(sb, '\n');
         print_section(sb, field->section, node, depth + 1);
     } else if (!node) {
-        strbuf_addf(sb, " %s # default\n", field->fallback);
+        strbuf_add_char(sb, ' ');
+        if (field->derive) {
+            field->derive(map, sb);
+        } else {
+            strbuf_add(sb, field->fallback);
+        }
+        strbuf_add(sb, " # default\n");
     } else if (field->secret && node->kind == NODE_MAP) {
         print_secret_map(sb, node, depth);
     } else if (field->secret) {
@@ -226,8 +235,7 @@ static void print_field(struct strbuf *sb, const struct field *field, const stru
 static void print_section(struct strbuf *sb, const struct section *section, const struct yaml_node *map,
                           unsigned depth) {
     for (size_t i = 0; i < section->n_fields; i++) {
-        const struct yaml_pair *pair = yaml_node_find(map, section->fields[i].name);
-        print_field(sb, &section->fields[i], pair ? pair->value : NULL, depth);
+        print_field(sb, &section->fields[i], map, depth);
     }
 }
 

@@ -47,6 +47,9 @@ struct field {
     enum field_merge merge; // FIELD_CUSTOM
     size_t offset;          // of the member in the struct that the section's open() returns
     const char *fallback;   // the default, as a file would write it; NULL: the member stays as open() made it
+    // Writes the default for print where it depends on other keys of the map (NULL: none is written), and finish() sets
+    // the member. NULL: it does not depend.
+    void (*derive)(const struct yaml_node *map, struct strbuf *sb);
     uint64_t min, max;
     const char *zero;                    // FIELD_INTEGER: the word that stands for 0
     const char *(*word)(unsigned value); // NULL: this value cannot be written here

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scalar.h"
 #include "util/macro.h"
+#include "util/strbuf.h"
 
 #define TABLES_MAX_ACTIONS 1000000
 #define TABLES_MAX_ROUNDS 1000
@@ -65,6 +67,19 @@ static int tables_check_conninfo(struct binder *binder, const struct target_conf
     return r;
 }
 
+static usec_t tables_pressure_poll_interval(usec_t poll_interval) {
+    return MIN(TABLES_PRESSURE_POLL_INTERVAL, poll_interval);
+}
+
+static void tables_derive_pressure_poll_interval(const struct yaml_node *target, struct strbuf *sb) {
+    const struct yaml_pair *pair = yaml_node_find(target, "poll_interval");
+    usec_t poll_interval = USEC_INFINITY; // its own default is longer than ours
+    if (pair) {
+        (void)scalar_duration(pair->value->text, &poll_interval); // it has been bound before
+    }
+    usec_render_exact(sb, tables_pressure_poll_interval(poll_interval));
+}
+
 static int tables_finish_target(struct binder *binder, void *base, const struct yaml_pair *entry,
                                 const struct path *path) {
     struct target_config *target = base;
@@ -83,7 +98,7 @@ static int tables_finish_target(struct binder *binder, void *base, const struct 
     }
     const struct yaml_pair *pressure = yaml_node_find(entry->value, "pressure_poll_interval");
     if (!pressure) {
-        target->pressure_poll_interval = MIN(TABLES_PRESSURE_POLL_INTERVAL, target->poll_interval);
+        target->pressure_poll_interval = tables_pressure_poll_interval(target->poll_interval);
     } else if (target->poll_interval > 0 && target->pressure_poll_interval > target->poll_interval) {
         struct path pair_path = {.parent = path, .name = pressure->key};
         report_error(binder->diags, pressure->value->at, &pair_path,
@@ -116,10 +131,11 @@ static const struct field target_fields[] = {
     {.name = "pressure_poll_interval",
      .type = FIELD_DURATION,
      .offset = offsetof(struct target_config, pressure_poll_interval), // unless written: see tables_finish_target()
+     .derive = tables_derive_pressure_poll_interval,
      .min = 100 * USEC_PER_MSEC,
      .max = USEC_PER_HOUR,
      .example = "1s",
-     .help = "The same under pressure: usage at or above pressure_at, or slots that fill fast; 1s unless written."},
+     .help = "The same under pressure: usage at or above pressure_at, or slots that fill fast."},
     {.name = "pressure_at",
      .type = FIELD_PERCENT,
      .offset = offsetof(struct target_config, pressure_at),
