@@ -92,8 +92,9 @@ static int merge_by_key(struct yaml_node *base, struct yaml_node *over) {
     return 0;
 }
 
-static int merge_entries(struct diag_list *diags, const struct section *section, struct yaml_node *base,
+static int merge_entries(struct diag_list *diags, const struct section *section, struct yaml_pair *entries,
                          struct yaml_node *over, const struct path *parent) {
+    struct yaml_node *base = entries->value;
     int r = 0;
     for (size_t i = 0; i < over->n_pairs && r == 0; i++) {
         struct yaml_pair *pair = &over->pairs[i];
@@ -101,6 +102,9 @@ static int merge_entries(struct diag_list *diags, const struct section *section,
         struct yaml_pair *there = yaml_node_find(base, pair->key);
         if (pair->value->is_null && there) {
             yaml_node_remove_pair(base, there);
+            if (base->n_pairs == 0) {
+                entries->key_at = pair->key_at; // who misses them looks here
+            }
         } else if (pair->value->is_null) {
             struct suggestion suggestion = {.word = pair->key};
             for (size_t j = 0; j < base->n_pairs; j++) {
@@ -144,7 +148,7 @@ static int merge_map(struct diag_list *diags, const struct field *field, struct 
     }
     base->value->is_bad |= over->value->is_bad;
     base->value->is_partial |= over->value->is_partial;
-    return field->type == FIELD_ENTRIES ? merge_entries(diags, field->section, base->value, over->value, path)
+    return field->type == FIELD_ENTRIES ? merge_entries(diags, field->section, base, over->value, path)
                                         : merge_section(diags, field->section, base->value, over->value, path);
 }
 
