@@ -6,6 +6,7 @@
 // nobody: an empty filter never widens.
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/address.h"
@@ -50,6 +51,8 @@ int selector_add(struct selector *selector, enum selector_key key, const char *t
 // 1, 0 (a NULL selector: nobody), or -ENOMEM: not known. A caller that takes "not known" for either answer may end a
 // session that is protected.
 int selector_matches(const struct selector *selector, const struct selector_subject *subject);
+
+size_t selector_n_strings(const struct selector *selector); // of all clauses, without queries; NULL: 0
 
 // Adds a query of the policy, by its bit, to the newest clause. 0 or -ENOMEM.
 int selector_add_query(struct selector *selector, unsigned bit);

@@ -22,6 +22,7 @@ struct binder {
     struct config *config;             // being filled
     const struct yaml_node *root;      // the whole tree, for references between sections
     config_conninfo_fn check_conninfo; // NULL: none
+    size_t n_compared;                 // strings of one app with those of another, so far
 };
 
 enum field_type {

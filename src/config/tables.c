@@ -18,6 +18,7 @@
 #define TABLES_MAX_ROUNDS 1000
 #define TABLES_PRESSURE_POLL_INTERVAL USEC_PER_SEC // at most poll_interval
 #define TABLES_MAX_QUERY_TEXT 1024
+#define TABLES_MAX_COMPARED 500000 // strings of two apps: regular expressions take half a second for so many
 
 // Tables need functions of one type.
 static const char *tables_event_level(unsigned value) {
@@ -177,21 +178,51 @@ static void *tables_open_app(struct config *config, const char *name) {
     return policy_add_app(config->policy, name);
 }
 
-// The first match wins, so that an app with the same match as an earlier one never gets a session.
+static void tables_report_covered(struct binder *binder, const struct app *app, const struct app *other, bool is_same,
+                                  const struct yaml_pair *match, const struct path *path) {
+    struct path match_path = {.parent = path, .name = match->key};
+    struct quoted other_name = report_quote(binder->diags, other->name);
+    if (is_same) {
+        const struct yaml_pair *apps = yaml_node_find(binder->root, "apps");
+        const struct yaml_pair *entry = yaml_node_find(apps->value, other->name);
+        report_warning(binder->diags, match->value->at, &match_path,
+                       "the same as that of %s at line %u, which comes first and takes every session (write a "
+                       "narrower one, or remove one of the two)",
+                       other_name.text, yaml_node_find(entry->value, match->key)->value->at.line);
+        return;
+    }
+    struct quoted name = report_quote(binder->diags, app->name);
+    report_warning(binder->diags, match->value->at, &match_path,
+                   "app %s never gets a session: app %s, before it, covers all of them (put %s first)", name.text,
+                   other_name.text, name.text);
+}
+
+// The first match wins, so that an app within an earlier one never gets a session.
 static int tables_finish_app(struct binder *binder, void *base, const struct yaml_pair *entry,
                              const struct path *path) {
-    (void)base;
+    const struct app *app = base;
+    const struct policy *policy = binder->config->policy;
     const struct yaml_pair *match = yaml_node_find(entry->value, "match");
-    const struct yaml_node *apps = yaml_node_find(binder->root, "apps")->value;
-    for (const struct yaml_pair *other = apps->pairs; match && other < entry; other++) {
-        const struct yaml_pair *other_match = yaml_node_find(other->value, "match");
-        if (other_match && keys_is_same_selector(match->value, other_match->value)) {
-            struct path match_path = {.parent = path, .name = match->key};
-            report_warning(binder->diags, match->value->at, &match_path,
-                           "the same as that of %s at line %u, which comes first and takes every session (write a "
-                           "narrower one, or remove one of the two)",
-                           report_quote(binder->diags, other->key).text, other_match->value->at.line);
+    // What has a mistake is bound in part alone, and would seem to match fewer or more.
+    if (binder->diags->n_errors > 0 || !match) {
+        return 0;
+    }
+    for (const struct app *other = policy->apps; other < app; other++) {
+        const struct selector *outer = other->match, *inner = app->match;
+        binder->n_compared += selector_n_strings(inner) * selector_n_strings(outer);
+        if (binder->n_compared > TABLES_MAX_COMPARED) {
             break;
+        }
+        int r = policy_is_within(policy, inner, &outer, 1);
+        if (r > 0) {
+            r = policy_is_within(policy, outer, &inner, 1);
+            if (r >= 0) {
+                tables_report_covered(binder, app, other, r > 0, match, path);
+                return 0;
+            }
+        }
+        if (r < 0) {
+            return r;
         }
     }
     return 0;

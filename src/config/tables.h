@@ -51,6 +51,3 @@ int keys_parse_socket(struct binder *binder, const struct field *field, const st
 int keys_find_socket(struct diag_list *diags, const struct yaml_node *tree, struct control_config *ret, bool *ret_sure);
 int keys_parse_app_selector(struct binder *binder, const struct field *field, const struct yaml_node *node,
                             const struct path *path, void *member); // the same, without `app`
-
-// Both nodes are selectors that certainly match the same sessions (the same strings in any order).
-bool keys_is_same_selector(const struct yaml_node *a, const struct yaml_node *b);

@@ -119,6 +119,16 @@ int selector_add_query(struct selector *selector, unsigned bit) {
     return 0;
 }
 
+size_t selector_n_strings(const struct selector *selector) {
+    size_t n = 0;
+    for (size_t i = 0; selector && i < selector->n_clauses; i++) {
+        for (unsigned key = 0; key < N_SELECTOR_KEYS; key++) {
+            n += selector->clauses[i].lists[key].n;
+        }
+    }
+    return n;
+}
+
 bool selector_asks_query(const struct selector *selector) {
     for (size_t i = 0; selector && i < selector->n_clauses; i++) {
         if (selector->clauses[i].lists[SELECTOR_QUERY].present) {

@@ -86,6 +86,24 @@ static void limit_variables(void) {
     big_value = NULL;
 }
 
+// Nobody waits for what is but a hint: that one of many apps, or of one with many names, lies within another.
+static void limit_compared_apps(void) {
+    for (int n = 100; n <= 3000; n += 2900) {
+        CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+        strbuf_add(&text, TARGETS "apps:\n  a: { match: { user: [x");
+        for (int i = 0; i < n; i++) {
+            strbuf_addf(&text, ", /^u%d$/", i);
+        }
+        strbuf_add(&text, "] } }\n  b: { match: { user: [x");
+        for (int i = 0; i < n; i++) {
+            strbuf_addf(&text, ", u%d", i);
+        }
+        strbuf_add(&text, "] } }\n");
+        config_free(load(strbuf_str(&text)));
+        CHECK_EQ(diags.n_warnings, n == 100 ? 1 : 0);
+    }
+}
+
 static void limit_diagnostics(void) {
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
     for (int i = 0; i < 500; i++) {
@@ -159,5 +177,6 @@ static void finish(void) {
 }
 
 CHECK_MAIN({"limit_nesting", limit_nesting}, {"limit_size", limit_size}, {"limit_aliases", limit_aliases},
-           {"limit_variables", limit_variables}, {"limit_diagnostics", limit_diagnostics},
-           {"unreadable_files", unreadable_files}, {"no_permission", no_permission}, {"finish", finish})
+           {"limit_variables", limit_variables}, {"limit_compared_apps", limit_compared_apps},
+           {"limit_diagnostics", limit_diagnostics}, {"unreadable_files", unreadable_files},
+           {"no_permission", no_permission}, {"finish", finish})
