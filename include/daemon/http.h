@@ -44,8 +44,8 @@ struct http_request {
     bool may_command; // ... by root, our own user, or a member of the socket's group
 };
 
-// The value of a query's parameter, decoded ("%20", '+'); free() it. 0; -ENOENT: not there; -EINVAL: badly encoded;
-// -ENOMEM.
+// The value of a query's parameter, decoded ("%20", '+'), "" when it has none; free() it. 0; -ENOENT: not there;
+// -EINVAL: badly encoded; -ENOMEM.
 int http_query_get(const char *query, const char *name, char **ret);
 
 // `handle` answers now, or keeps the exchange for http_answer() later; see http_wait().

@@ -192,6 +192,10 @@ static int pause_run(const struct command *command, int argc, char **argv) {
         return status;
     }
     strbuf_add(&target, command == &command_pause ? "/api/v1/pause" : "/api/v1/resume");
+    if (name && *name == '\0') { // a script's variable that is not set, most likely
+        return cli_usage_error(command, "%s: the name is empty (without a name everything is %sd)", command->name,
+                               command->name);
+    }
     if (name) {
         client_add_parameter(&target, "name", name);
     }

@@ -60,7 +60,8 @@ static int api_read_name(const struct api_call *call, enum pause_scope *ret_scop
     CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
     CLEANUP(freep) char *name = NULL;
     int r = http_query_get(call->request->query, "name", &name);
-    if (r == -ENOENT) {
+    bool is_for_all = r == -ENOENT;
+    if (is_for_all) {
         name = calloc(1, 1);
         r = name ? 0 : -ENOMEM;
     }
@@ -68,8 +69,11 @@ static int api_read_name(const struct api_call *call, enum pause_scope *ret_scop
         api_say_error(call, r == -EINVAL ? 400 : 503, r == -EINVAL ? "the name is badly encoded" : "out of memory");
         return r;
     }
-    if (*name == '\0') {
+    if (is_for_all) {
         *ret_scope = PAUSE_ALL;
+    } else if (*name == '\0') { // who meant everything would not have begun to name something
+        api_say_error(call, 400, "the name is empty (leave the parameter out to mean everything)");
+        return -EINVAL;
     } else if (app_has_target(call->app, name)) {
         *ret_scope = PAUSE_TARGET;
     } else if (app_has_rule(call->app, name)) {

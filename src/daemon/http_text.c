@@ -88,8 +88,9 @@ int http_query_get(const char *query, const char *name, char **ret) {
     size_t name_len = strlen(name);
     for (const char *p = query; *p;) {
         size_t len = strcspn(p, "&");
-        if (len > name_len && strncmp(p, name, name_len) == 0 && p[name_len] == '=') {
-            return http_decode(p + name_len + 1, len - name_len - 1, ret);
+        if (len >= name_len && strncmp(p, name, name_len) == 0 && (len == name_len || p[name_len] == '=')) {
+            size_t skip = MIN(name_len + 1, len); // "a" is as "a="
+            return http_decode(p + skip, len - skip, ret);
         }
         p += len + (p[len] == '&');
     }

@@ -144,6 +144,17 @@ def test_a_name_that_is_none(server, tmp_path):
                 "there is no target and no rule 'idel\\n' (targets: db; rules: idle, other)"
                 in refused(served, name, "idel\n")
             )
+        tell(served, "pause", "idle")
+        paused = status(served)["pauses"]
+        for name in ("pause", "resume"):
+            result = command(name, "", "--socket", served.path)
+            assert result.returncode == 2 and not result.stdout, result
+            assert f"{name}: the name is empty (without a name everything is {name}d)" in result.stderr
+            for query in ("name=", "name", "for=90s&name="):
+                code, body = curl(f"{served.url}/api/v1/{name}?{query}", "-X", "POST", path=served.path)
+                assert code == 400 and "the name is empty" in json.loads(body)["error"]
+        assert [one["scope"] for one in paused] == [one["scope"] for one in status(served)["pauses"]] == ["rule"]
+        tell(served, "resume", "idle")
         assert "a pause lasts 1s to 7d" in refused(served, "pause", "--for", "8d")
         assert command("pause", "--for", "8").returncode == 2
         assert not status(served)["pauses"]
