@@ -10,6 +10,7 @@
 #include "client.h"
 #include "commands.h"
 #include "control.h"
+#include "daemon/pause_range.h"
 #include "json_read.h"
 #include "util/escape.h"
 
@@ -140,7 +141,7 @@ static const struct option_row pause_options[] = {
      .kind = OPTION_DURATION,
      .offset = offsetof(struct pause_options, duration),
      .argument = "TIME",
-     .help = "how long (30min, 2h); default 1h"},
+     .help = "how long (30min, 2h), 1s to 7d; default 1h"},
 };
 
 static const struct option_row resume_options[] = {
@@ -184,6 +185,7 @@ static int control_command(const struct control_source *source, const struct str
 
 static int pause_run(const struct command *command, int argc, char **argv) {
     CLEANUP(strbuf_deinit) struct strbuf target = STRBUF_EMPTY;
+    CLEANUP(strbuf_deinit) struct strbuf why = STRBUF_EMPTY;
     struct pause_options options = {.duration = USEC_INFINITY};
     const char *name;
     int status;
@@ -195,6 +197,9 @@ static int pause_run(const struct command *command, int argc, char **argv) {
     if (name && *name == '\0') { // a script's variable that is not set, most likely
         return cli_usage_error(command, "%s: the name is empty (without a name everything is %sd)", command->name,
                                command->name);
+    }
+    if (options.duration != USEC_INFINITY && !pause_range_has(options.duration, &why)) {
+        return cli_usage_error(command, "%s: option '--for': %s", command->name, strbuf_str(&why));
     }
     if (name) {
         client_add_parameter(&target, "name", name);

@@ -106,12 +106,7 @@ static int api_read_duration(const struct api_call *call, usec_t *ret) {
     if (r < 0) {
         strbuf_addf(&text, "the duration %s", why ? why : "cannot be read");
         api_answer_error(call, 400, &text);
-    } else if (*ret < PAUSE_MIN || *ret > PAUSE_LONGEST) {
-        strbuf_add(&text, "a pause lasts ");
-        usec_render_exact(&text, PAUSE_MIN);
-        strbuf_add(&text, " to ");
-        usec_render_exact(&text, PAUSE_LONGEST);
-        strbuf_add(&text, " (what is off for longer belongs into the file: enforce: false)");
+    } else if (!pause_range_has(*ret, &text)) {
         api_answer_error(call, 400, &text);
         r = -EINVAL;
     }

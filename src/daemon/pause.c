@@ -30,6 +30,18 @@ void pause_add_time(const struct pause *pause, struct strbuf *sb) {
     }
 }
 
+bool pause_range_has(usec_t duration, struct strbuf *why) {
+    if (duration >= PAUSE_MIN && duration <= PAUSE_LONGEST) {
+        return true;
+    }
+    strbuf_add(why, "a pause lasts ");
+    usec_render_exact(why, PAUSE_MIN);
+    strbuf_add(why, " to ");
+    usec_render_exact(why, PAUSE_LONGEST);
+    strbuf_add(why, " (what is off for longer belongs into the file: enforce: false)");
+    return false;
+}
+
 // ---- what is said
 
 static void pauses_say(const struct pauses *pauses, enum event_kind kind, enum event_level level,

@@ -9,14 +9,11 @@
 #include <stdint.h>
 
 #include "daemon/loop.h"
+#include "daemon/pause_range.h"
 #include "daemon/sinks.h"
 #include "pause_file.h"
 #include "util/cleanup.h"
 #include "util/strbuf.h"
-
-#define PAUSE_DEFAULT USEC_PER_HOUR
-#define PAUSE_MIN USEC_PER_SEC
-#define PAUSE_LONGEST (7 * USEC_PER_DAY) // what is off for longer belongs into the file
 
 struct pauses {
     struct loop_timer *timer;

@@ -155,9 +155,23 @@ def test_a_name_that_is_none(server, tmp_path):
                 assert code == 400 and "the name is empty" in json.loads(body)["error"]
         assert [one["scope"] for one in paused] == [one["scope"] for one in status(served)["pauses"]] == ["rule"]
         tell(served, "resume", "idle")
-        assert "a pause lasts 1s to 7d" in refused(served, "pause", "--for", "8d")
-        assert command("pause", "--for", "8").returncode == 2
+        for duration in ("0s", "999ms", "7d1s"):  # the daemon does not rely on the command
+            url = f"{served.url}/api/v1/pause?for={duration}"
+            code, body = curl(url, "-X", "POST", path=served.path)
+            assert code == 400 and "a pause lasts 1s to 7d (what" in json.loads(body)["error"]
         assert not status(served)["pauses"]
+
+
+def test_how_long_a_pause_may_last(tmp_path):
+    """Said before a daemon is looked for: there is none."""
+    for duration in ("0s", "1ms", "999ms", "7d1s", "400d"):
+        result = command("pause", "--for", duration, "--socket", str(tmp_path / "none.sock"))
+        assert result.returncode == 2 and "pause: option '--for': a pause lasts 1s to 7d (what" in result.stderr, result
+    assert command("pause", "--for", "8").returncode == 2
+    for duration in ("1s", "7d"):
+        result = command("pause", "--for", duration, "--socket", str(tmp_path / "none.sock"))
+        assert result.returncode == 1 and "no daemon answers" in result.stderr, result
+    assert "1s to 7d" in command("help", "pause").stdout
 
 
 def test_a_pause_outlives_reload_and_restart(server, tmp_path):
