@@ -346,9 +346,10 @@ int compare_watchdogs(struct compare *compare) {
     int r = compare_say_watchdogs(compare, foreign, n_foreign, "another role holds the lock of the one that acts",
                                   "give all watchdogs of this server the same role: others are not waited for");
     if (r == 0) {
-        r = compare_say_watchdogs(compare, others, n_others, "other watchdogs are connected",
-                                  "of those with the same role that enforce, the oldest acts and the others wait; stop "
-                                  "those that are not meant");
+        r = compare_say_watchdogs(
+            compare, others, n_others, "other watchdogs are connected",
+            "of those with the same role that enforce, the first to hold the lock acts and the others "
+            "wait; stop those that are not meant");
     }
     return r;
 }

@@ -300,7 +300,7 @@ def test_watchdogs(server, tmp_path):
             second.wait_up()
             found = [finding for finding in check.run().findings if "watchdogs" in finding.text]
             assert len(found) == 1 and found[0].text.count("pid ") == 2
-            assert found[0].text.count("holds the lock") == 1 and "oldest acts" in found[0].mend
+            assert found[0].text.count("holds the lock") == 1 and "the first to hold the lock acts" in found[0].mend
     process.wait_until(lambda: server.count("usename = 'pgvigil'") == 0, 10)
     # From somewhere else: over the socket, while we come over TCP.
     with Daemon(config(server, target={"conninfo": server.conninfo(host=server.directory)})) as other:
