@@ -91,7 +91,7 @@ struct compare_app {
     const char *name; // borrowed from the policy
     int64_t pool;     // -1: not declared
     int64_t n_sessions;
-    bool counts; // its pool is part of the sum for this server
+    bool counts; // its pool is part of the sum for this server; with one that does not, it may be another server's
 };
 
 struct comparison {
@@ -102,7 +102,8 @@ struct comparison {
     size_t n_rules;
     struct compare_app *apps;
     size_t n_apps;
-    int64_t pools; // sum of those that count
+    int64_t pools;          // sum of those that count
+    int64_t pools_left_out; // ... of those that do not
     int64_t used;
     int64_t usable;
     char **texts; // what remarks point to

@@ -55,8 +55,9 @@ int check_text(const struct check_findings *findings, const struct check_target 
 // {"findings": [{"level", "reason", "file", "line", "column", "path", "target", "detail", "hint"}],
 //  "targets": [{"target", "version_num", "used", "usable",
 //    "rules": [{"name", "kind", "action", "covers", "protected", "over", "would_end"}],
-//    "apps": [{"app", "pool", "sessions"}], "pools"}]}
-// "file" and "line" are null where no file says it; "target" where a finding is of all. 0 or -ENOMEM.
+//    "apps": [{"app", "pool", "counted", "sessions"}], "pools", "pools_left_out"}]}
+// "file" and "line" are null where no file says it; "target" where a finding is of all; "pool" where the file has none.
+// "counted": it is in the sum "pools". 0 or -ENOMEM.
 int check_json(const struct check_findings *findings, const struct check_target *targets, size_t n_targets,
                const struct policy *policy, struct strbuf *sb) MUST_CHECK;
 

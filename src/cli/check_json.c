@@ -62,7 +62,8 @@ static json_t *check_json_apps(const struct comparison *comparison) {
         const struct compare_app *app = &comparison->apps[i];
         const struct json_member members[] = {
             {"app", json_text(app->name)},
-            {"pool", app->counts ? json_integer(app->pool) : json_null()},
+            {"pool", app->pool >= 0 ? json_integer(app->pool) : json_null()},
+            {"counted", json_boolean(app->counts)},
             {"sessions", json_integer(app->n_sessions)},
         };
         r = json_append_all(array, members, ARRAY_SIZE(members));
@@ -90,6 +91,7 @@ int check_json(const struct check_findings *findings, const struct check_target 
             {"rules", check_json_rules(target->comparison, policy)},
             {"apps", check_json_apps(target->comparison)},
             {"pools", json_integer(target->comparison->pools)},
+            {"pools_left_out", json_integer(target->comparison->pools_left_out)},
         };
         r = json_append_all(array, members, ARRAY_SIZE(members));
     }

@@ -183,19 +183,23 @@ static int check_text_pools(const struct comparison *comparison, const struct sc
     for (size_t i = 0; i < comparison->n_apps; i++) {
         const struct compare_app *app = &comparison->apps[i];
         table_add(&table, app->name);
-        if (app->counts) {
-            table_addf(&table, "%" PRId64, app->pool);
-        } else {
+        if (app->pool < 0) {
             table_add(&table, "-");
+        } else {
+            table_addf(&table, app->counts ? "%" PRId64 : "(left out) %" PRId64, app->pool);
         }
         table_add_count(&table, app->n_sessions);
-        has_pools |= app->counts;
+        has_pools |= app->pool >= 0;
     }
     strbuf_add_char(sb, '\n');
     int r = table_render(&table, screen, sb);
     if (r == 0 && has_pools) {
         strbuf_addf(sb, "  all pools: %" PRId64 " of %" PRId64 " usable slots\n", comparison->pools,
                     comparison->usable);
+    }
+    if (r == 0 && comparison->pools_left_out > 0) {
+        strbuf_addf(sb, "  left out: %" PRId64 ", of apps without a session here, which may be another server's\n",
+                    comparison->pools_left_out);
     }
     return r;
 }

@@ -248,14 +248,16 @@ static void compare_list_apps(struct compare *compare) {
 
     for (size_t i = 0; i < compare->policy->n_apps; i++) {
         const struct app *app = &compare->policy->apps[i];
-        bool is_here = compare->is_only || compare->apps[i].n > 0;
+        int64_t pool = MAX(app->pool, 0);
+        bool is_here = compare->is_only || compare->apps[i].n > 0; // nothing else says on which server an app lives
         out->apps[out->n_apps] = (struct compare_app){
             .name = app->name,
             .pool = app->pool,
             .n_sessions = compare->apps[i].n,
             .counts = app->pool >= 0 && is_here,
         };
-        out->pools += out->apps[out->n_apps].counts ? app->pool : 0;
+        out->pools += is_here ? pool : 0;
+        out->pools_left_out += is_here ? 0 : pool;
         out->n_apps++;
     }
 }
@@ -270,9 +272,9 @@ static int compare_pools(struct compare *compare) {
         return 0;
     }
     strbuf_addf(&detail,
-                "the pools of the apps sum up to %" PRId64 ", %" PRId64 " more than the %" PRId64 " usable slots: when "
-                "all are full, somebody is refused",
-                out->pools, beyond, out->usable);
+                "the pools of the apps%s sum up to %" PRId64 ", %" PRId64 " more than the %" PRId64
+                " usable slots: when all are full, somebody is refused",
+                compare->is_only ? "" : " that have sessions here", out->pools, beyond, out->usable);
     strbuf_addf(&hint,
                 "make pools smaller by %" PRId64 " in all, or ALTER SYSTEM SET max_connections = %" PRId64
                 " and restart the server",

@@ -354,6 +354,22 @@ def test_several_servers(server, tmp_path):
         assert check.paths() == {"apps.ghost.match"}
         assert len(check.of("apps.ghost.match")) == 1 and " on " not in check.only("apps.ghost.match").text
         assert other_idle[0].alive()
+        # On which server an app lives only its sessions tell: other pools are shown, and are not in the sum.
+        here, there = check.done.stdout.split("\nother: PostgreSQL")
+        assert re.search(r"^  worker +30 +1$", here, re.MULTILINE), here
+        assert re.search(r"^  app +\(left out\) 30 +-$", here, re.MULTILINE), here
+        assert re.search(r"^  worker +\(left out\) 30 +-$", there, re.MULTILINE), there
+        for table in (here, there):
+            assert re.search(r"^  ghost +\(left out\) 40 +-$", table, re.MULTILINE), table
+            assert "\n  all pools: 30 of " in table and "\n  left out: 70, of apps without a session here" in table
+        done = command("check", "-c", check.path, "--connect", "--json")
+        target = json.loads(done.stdout)["targets"][0]
+        assert (target["pools"], target["pools_left_out"]) == (30, 70)
+        assert [(one["app"], one["pool"], one["counted"]) for one in target["apps"]] == [
+            ("worker", 30, True),
+            ("app", 30, False),
+            ("ghost", 40, False),
+        ]
         # Of a server that does not answer nobody knows.
         other.stop()
         check.run()
@@ -400,7 +416,8 @@ def test_json(server, tmp_path):
     told = [(one["line"], one["level"], one["path"], one["hint"]) for one in content["findings"]]
     assert told == [(one.line, one.level, one.path, one.mend) for one in check.findings]
     target = content["targets"][0]
-    assert target["pools"] == 90 and target["apps"] == [{"app": "worker", "pool": 90, "sessions": 2}]
+    assert target["pools"] == 90 and target["apps"] == [{"app": "worker", "pool": 90, "counted": True, "sessions": 2}]
+    assert target["pools_left_out"] == 0
     assert target["rules"][0]["covers"] == 0 and target["usable"] == 47
     assert command("check", "-c", check.path, "--json").returncode == 2
 

@@ -342,7 +342,16 @@ static void pools_count_where_their_app_is(void) {
     scan();
     CHECK_EQ(engine_compare(engine, &full_survey, false, &comparison), 0);
     CHECK_EQ(comparison.pools, 120);
-    CHECK(!comparison.apps[1].counts);
+    CHECK_EQ(comparison.pools_left_out, 50);
+    CHECK_CONTAINS(find(&comparison, "pools", NULL)->detail, "of the apps that have sessions here sum up to 120, ");
+    CHECK_EQ(comparison.apps[1].pool, 50);
+    CHECK(comparison.apps[0].counts && !comparison.apps[1].counts);
+    comparison_deinit(&comparison);
+    // The only server is everybody's.
+    CHECK_EQ(engine_compare(engine, &full_survey, true, &comparison), 0);
+    CHECK_EQ(comparison.pools, 170);
+    CHECK_EQ(comparison.pools_left_out, 0);
+    CHECK(comparison.apps[1].counts);
     end();
 }
 
