@@ -34,12 +34,12 @@ usec_t backoff_next(struct backoff *backoff, enum pg_error_kind kind, uint32_t r
     return wait - jitter + 2 * jitter * random / UINT32_MAX;
 }
 
-enum outage_verdict outage_add(struct outage *outage, enum outage_stage stage, const struct pg_error *error, usec_t now,
-                               int64_t *ret_count) {
+enum outage_verdict outage_add(struct outage *outage, enum outage_stage stage, const struct pg_error *error,
+                               bool is_try, usec_t now, int64_t *ret_count) {
     if (!outage->active) {
         *outage = (struct outage){.active = true, .since = now, .told_at = now};
     }
-    outage->n_failures++;
+    outage->n_tries += is_try;
     outage->n_untold++;
     bool *is_told = &outage->told[stage][error->kind].is_told;
     char *sqlstate = outage->told[stage][error->kind].sqlstate;

@@ -44,7 +44,7 @@ enum outage_stage {
 struct outage {
     bool active;
     usec_t since;
-    int64_t n_failures;
+    int64_t n_tries; // that failed; the loss of a connection that worked is none
     int64_t n_untold;
     usec_t told_at;
     struct {
@@ -58,8 +58,9 @@ enum outage_verdict {
     OUTAGE_EDGE,   // new: tell it
     OUTAGE_REPEAT, // tell it with *ret_count, the number of failures since the last event
 };
-enum outage_verdict outage_add(struct outage *outage, enum outage_stage stage, const struct pg_error *error, usec_t now,
-                               int64_t *ret_count);
+// is_try: it was no loss of a connection that worked.
+enum outage_verdict outage_add(struct outage *outage, enum outage_stage stage, const struct pg_error *error,
+                               bool is_try, usec_t now, int64_t *ret_count);
 
 // What a target waits for, to tell whether its work goes on. Absolute times; USEC_INFINITY: not armed.
 #define VITALS_LATE (5 * USEC_PER_SEC) // what is overdue by more has been lost, or the loop stands still

@@ -26,11 +26,12 @@ static void target_enter_waiting(struct target *target, enum pg_error_kind kind,
     target_enter(target, TARGET_WAITING, usec_add(now, wait));
 }
 
-void target_note_failure(struct target *target, enum outage_stage stage, const struct pg_error *error, usec_t now) {
+static void target_note(struct target *target, enum outage_stage stage, const struct pg_error *error, bool is_try,
+                        usec_t now) {
     int64_t count = 0;
     target->error = *error;
     target->owes_failed = true;
-    enum outage_verdict verdict = outage_add(&target->outage, stage, error, now, &count);
+    enum outage_verdict verdict = outage_add(&target->outage, stage, error, is_try, now, &count);
     target_note_trouble(target, stage, error, now);
     switch (verdict) {
     case OUTAGE_QUIET:
@@ -42,6 +43,10 @@ void target_note_failure(struct target *target, enum outage_stage stage, const s
         break;
     }
     target_say_down(target->context->sinks, target_name(target), stage, error, count);
+}
+
+void target_note_failure(struct target *target, enum outage_stage stage, const struct pg_error *error, usec_t now) {
+    target_note(target, stage, error, true, now);
 }
 
 void target_note_success(struct target *target, const struct scan *scan, usec_t now) {
@@ -81,9 +86,10 @@ void target_close(struct target *target, usec_t now) {
 void target_lose(struct target *target, enum outage_stage stage, const struct pg_error *error, usec_t now) {
     // Borrowed from the server, most often.
     struct pg_error why = *error;
-    bool was_watching = target->state == TARGET_WATCHING;
+    bool was_watching = target->state == TARGET_WATCHING, was_up = target->is_up;
     target_close(target, now);
-    target_note_failure(target, stage, &why, now);
+    // What ends before its first complete poll was a try.
+    target_note(target, stage, &why, !was_up, now);
     // In the order of things: first what became of the acts, then the loss.
     int r = target_settle_acts(target, now);
     target->owes_loss = target->owes_loss || was_watching;

@@ -77,8 +77,10 @@ void target_say_up(struct sinks *sinks, const char *target, const struct server 
     if (outage->active) {
         strbuf_add(&detail, ", back after ");
         usec_render(&detail, usec_sub(now, outage->since));
-        strbuf_addf(&detail, " and %lld failed %s", (long long)outage->n_failures,
-                    outage->n_failures == 1 ? "try" : "tries");
+        if (outage->n_tries > 0) {
+            strbuf_addf(&detail, " and %lld failed %s", (long long)outage->n_tries,
+                        outage->n_tries == 1 ? "try" : "tries");
+        }
         event.took = usec_sub(now, outage->since);
     }
     event.detail = strbuf_str(&detail);

@@ -61,6 +61,8 @@ def test_own_session_ended_by_somebody(server):
         down = daemon.wait("target_down")
         assert down["sqlstate"] == "57P01"
         daemon.wait_up(n=2, timeout=10)
+        up = daemon.find("target_up")[1]["message"]
+        assert ", back after " in up and "failed" not in up, up
         still_works(server, daemon)
 
 
@@ -270,6 +272,21 @@ def test_P7_slots_full_at_start_and_later_freed():
             crowd.pop().close()
             daemon.wait_up(timeout=3)
             assert server.count("usename = 'pgvigil'") == 1
+
+
+def test_refused_logins_are_the_failed_tries(fresh_server):
+    server = fresh_server
+    with Daemon(config(server)) as daemon:
+        daemon.wait_up()
+        server.sql("ALTER ROLE pgvigil CONNECTION LIMIT 0")
+        server.sql("SELECT pg_terminate_backend(%s)", server.own_pid())
+        daemon.wait("target_down", reason="own_limit")
+        time.sleep(1)
+        server.sql("ALTER ROLE pgvigil CONNECTION LIMIT -1")
+        daemon.wait_up(n=2, timeout=20)
+        refused = server.log().count("pgvigil FATAL:  too many connections for role")
+        up = daemon.find("target_up")[1]["message"]
+        assert refused > 0 and f" and {refused} failed tr" in up, (up, refused)
 
 
 def test_P7_inside_before_the_door_closes():

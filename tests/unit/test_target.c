@@ -75,15 +75,15 @@ static void outage_is_told_once(void) {
     struct outage outage = {0};
     struct pg_error error = make_error(PG_ERROR_UNREACHABLE, "");
     int64_t count;
-    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &error, 5, &count), OUTAGE_EDGE);
+    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &error, true, 5, &count), OUTAGE_EDGE);
     for (usec_t i = 1; i < 20; i++) {
-        CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &error, 5 + i * USEC_PER_SEC, &count), OUTAGE_QUIET);
+        CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &error, true, 5 + i * USEC_PER_SEC, &count), OUTAGE_QUIET);
     }
     CHECK_EQ(outage.since, 5);
-    CHECK_EQ(outage.n_failures, 20);
-    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &error, 5 + OUTAGE_REPEAT_AFTER, &count), OUTAGE_REPEAT);
+    CHECK_EQ(outage.n_tries, 20);
+    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &error, true, 5 + OUTAGE_REPEAT_AFTER, &count), OUTAGE_REPEAT);
     CHECK_EQ(count, 20);
-    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &error, 6 + OUTAGE_REPEAT_AFTER, &count), OUTAGE_QUIET);
+    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &error, true, 6 + OUTAGE_REPEAT_AFTER, &count), OUTAGE_QUIET);
 }
 
 static void outage_tells_each_kind(void) {
@@ -91,21 +91,38 @@ static void outage_tells_each_kind(void) {
     struct pg_error down = make_error(PG_ERROR_UNREACHABLE, ""), starting = make_error(PG_ERROR_STARTING, "57P03"),
                     denied = make_error(PG_ERROR_AUTH, "28P01"), no_role = make_error(PG_ERROR_AUTH, "28000");
     int64_t count;
-    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &down, 0, &count), OUTAGE_EDGE);
-    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &starting, 1, &count), OUTAGE_EDGE);
-    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &denied, 2, &count), OUTAGE_EDGE);
-    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &no_role, 3, &count), OUTAGE_EDGE);
+    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &down, true, 0, &count), OUTAGE_EDGE);
+    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &starting, true, 1, &count), OUTAGE_EDGE);
+    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &denied, true, 2, &count), OUTAGE_EDGE);
+    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &no_role, true, 3, &count), OUTAGE_EDGE);
     // The same kind at another stage is something else.
-    CHECK_EQ(outage_add(&outage, OUTAGE_PASSWORD_FILE, &denied, 4, &count), OUTAGE_EDGE);
+    CHECK_EQ(outage_add(&outage, OUTAGE_PASSWORD_FILE, &denied, true, 4, &count), OUTAGE_EDGE);
     // Alternating ones are not news each time.
     for (usec_t i = 5; i < 50; i++) {
-        CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, i % 2 ? &down : &starting, i, &count), OUTAGE_QUIET);
+        CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, i % 2 ? &down : &starting, true, i, &count), OUTAGE_QUIET);
     }
     // After a recovery they are.
     outage.active = false;
-    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &down, 60, &count), OUTAGE_EDGE);
+    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &down, true, 60, &count), OUTAGE_EDGE);
     CHECK_EQ(outage.since, 60);
-    CHECK_EQ(outage.n_failures, 1);
+    CHECK_EQ(outage.n_tries, 1);
+}
+
+// The loss of a connection is no try.
+static void outage_counts_tries(void) {
+    struct outage outage = {0};
+    struct pg_error lost = make_error(PG_ERROR_SHUTDOWN, "57P01"), full = make_error(PG_ERROR_FULL, "53300");
+    int64_t count;
+    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &lost, false, 0, &count), OUTAGE_EDGE);
+    CHECK_EQ(outage.n_tries, 0);
+    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &full, true, 1, &count), OUTAGE_EDGE);
+    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &full, true, 2, &count), OUTAGE_QUIET);
+    CHECK_EQ(outage.n_tries, 2);
+    // Repeats count whatever failed, losses too.
+    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &lost, false, 3, &count), OUTAGE_QUIET);
+    CHECK_EQ(outage_add(&outage, OUTAGE_CONNECT, &lost, false, 1 + OUTAGE_REPEAT_AFTER, &count), OUTAGE_REPEAT);
+    CHECK_EQ(count, 3);
+    CHECK_EQ(outage.n_tries, 2);
 }
 
 // ---- conditions
@@ -372,7 +389,7 @@ static void without_memory_nothing_is_lost(void) {
 CHECK_MAIN({"ticks_are_aligned", ticks_are_aligned}, {"backoff_doubles", backoff_doubles},
            {"backoff_is_reset_by_success", backoff_is_reset_by_success},
            {"full_server_is_asked_often", full_server_is_asked_often}, {"outage_is_told_once", outage_is_told_once},
-           {"outage_tells_each_kind", outage_tells_each_kind},
+           {"outage_tells_each_kind", outage_tells_each_kind}, {"outage_counts_tries", outage_counts_tries},
            {"conditions_are_told_at_their_edges", conditions_are_told_at_their_edges},
            {"acts_go_out_in_chunks", acts_go_out_in_chunks}, {"nothing_is_done_unrecorded", nothing_is_done_unrecorded},
            {"more_than_the_most_is_refused", more_than_the_most_is_refused}, {"loss_settles_all", loss_settles_all},
