@@ -270,8 +270,9 @@ static bool app_read_again(struct app_state *app, usec_t now, struct strbuf *ver
     CLEANUP(settings_freep) struct settings *settings = NULL;
     CLEANUP(strbuf_deinit) struct strbuf detail = STRBUF_EMPTY;
     if (!app->settings->file) {
-        strbuf_add(&detail, "started without a file, so there is nothing to read again");
-        app_say(app, EVENT_CONFIG_LOADED, EVENT_NOTICE, &detail);
+        // Not the alarm: no file would ever clear it.
+        strbuf_add(&detail, "started without a file, so there is nothing to read again: pgvigil goes on as before");
+        app_say(app, EVENT_CONFIG_REJECTED, EVENT_ERROR, &detail);
         app_add_verdict(verdict, strbuf_str(&detail));
         return false;
     }

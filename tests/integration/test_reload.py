@@ -2,6 +2,7 @@
 """SIGHUP: a good file is taken whole, a bad one changes nothing, and nobody notices but by what it says."""
 
 import copy
+import json
 import os
 import signal
 import time
@@ -10,7 +11,7 @@ import pytest
 
 from pgvtest import process
 from pgvtest.clients import Session, idle
-from pgvtest.daemon import Daemon, config, rule, write_config
+from pgvtest.daemon import Daemon, command, config, rule, write_config
 from pgvtest.proxy import Proxy
 from pgvtest.server import Postgres
 
@@ -281,16 +282,23 @@ def test_without_a_file(server, tmp_path):
         "PGVIGIL_CONNINFO": server.conninfo(),
         "PGVIGIL_IDLE_TIMEOUT": "1s",
         "PGVIGIL_ENFORCE": "true",
+        "PGVIGIL_CONTROL_SOCKET": str(tmp_path / "socket"),
+        "PGVIGIL_LOG_FORMAT": "json",
     }
     with open(tmp_path / "log", "wb") as log:
         child = process.spawn([process.binary(), "run"], stdout=log, stderr=log, env=environment, cwd=tmp_path)
     try:
         text = (tmp_path / "log").read_text
-        process.wait_until(lambda: " up: " in text(), 15)
+        process.wait_until(lambda: '"target_up"' in text(), 15)
         # min_age is 5 s by default
         Session(server, "worker", query="SELECT 1").wait_dead(20)
         child.send_signal(signal.SIGHUP)
         process.wait_until(lambda: "nothing to read again" in text(), 5, text)
+        done = command("reload", "--socket", str(tmp_path / "socket"))
+        assert done.returncode == 1 and "nothing to read again" in done.stdout + done.stderr, done
+        told = [json.loads(line) for line in text().splitlines() if "nothing to read again" in line]
+        assert [(one["event"], one["level"]) for one in told] == [("config_rejected", "error")] * 2, told
+        assert "reload_failed" not in text(), "no file would ever clear it"
         assert child.poll() is None
     finally:
         assert process.stop_process(child) == 0
