@@ -18,7 +18,8 @@ static const char *const target_hints[PG_N_ERROR_KINDS_] = {
     [PG_ERROR_OWN_LIMIT] = "the server is not full: ALTER ROLE or ALTER DATABASE ... CONNECTION LIMIT -1, as the "
                            "message names it",
     [PG_ERROR_DATABASE] = "see that dbname in conninfo exists, and GRANT CONNECT ON DATABASE to our role",
-    [PG_ERROR_DENIED] = "GRANT pg_monitor TO our role: pgvigil setup-sql prints all that it needs",
+    [PG_ERROR_DENIED] = "GRANT pg_monitor TO our role, or where it has that, let it inherit it: the self-check names "
+                        "the statement, and pgvigil setup-sql prints all that our role needs",
     [PG_ERROR_CANCELLED] = "raise query_timeout if the server needs longer",
     [PG_ERROR_PROTOCOL] = "see that conninfo names a PostgreSQL server of a supported version, 13 to 18",
 };

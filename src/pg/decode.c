@@ -348,7 +348,7 @@ void decode_session(struct decoder *decoder, struct session_row *ret) {
     if (ret->id.since == TIMESTAMP_NONE) {
         if (decode_ok(decoder)) {
             pg_error_set(decoder->error, PG_ERROR_DENIED, NULL,
-                         "sessions of other roles are hidden: our role lacks pg_monitor");
+                         "sessions of other roles are hidden: our role may not see their state");
         }
         return;
     }

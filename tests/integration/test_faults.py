@@ -225,6 +225,20 @@ def test_P3_revoked_right_to_see(server):
         daemon.outcome(session, "gone")
 
 
+def test_P3_blind_with_a_right_that_is_not_inherited(server):
+    """Nothing says that a grant is missing which is there."""
+    modern = int(server.value("SHOW server_version_num")) >= 160000
+    server.sql("CREATE ROLE shy LOGIN NOINHERIT")
+    server.sql("GRANT pg_monitor TO shy" + (" WITH INHERIT FALSE" if modern else ""))
+    Session(server, "worker", query="SELECT 1")
+    with Daemon(config(server, RULES, target={"conninfo": server.conninfo("shy")})) as daemon:
+        found = daemon.wait("self_check", reason="blind")
+        assert found["hint"].startswith("GRANT pg_monitor TO shy WITH INHERIT" if modern else "ALTER ROLE shy INHERIT")
+        down = daemon.wait("target_down", reason="poll_failed")
+        assert "lacks" not in down["message"] and "self-check names the statement" in down["hint"], down
+    server.sql("DROP ROLE shy")
+
+
 def test_P3_blind_from_the_start(server):
     server.sql("REVOKE pg_monitor FROM pgvigil")
     try:
