@@ -47,6 +47,9 @@ struct http_request {
 // The value of a query's parameter, decoded ("%20", '+'), "" when it has none; free() it. 0; -ENOENT: not there;
 // -EINVAL: badly encoded; -ENOMEM.
 int http_query_get(const char *query, const char *name, char **ret);
+// The first parameter that http_query_get() finds by none of these names (NULL after the last): another one, or one
+// that comes again. *ret_len: of its name, as it is written. NULL: there is none.
+const char *http_query_unread(const char *query, const char *const *names, size_t *ret_len);
 
 // `handle` answers now, or keeps the exchange for http_answer() later; see http_wait().
 struct http *http_new(struct loop *loop,

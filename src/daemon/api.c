@@ -181,15 +181,24 @@ struct event_asker api_asker(const struct http_request *request) {
 
 // ---- which
 
+#define API_MAX_PARAMS 2
+
 static const struct api_route {
     const char *path;
-    bool is_command; // POST on the control socket
     void (*fn)(const struct api_call *call);
+    bool is_command; // POST on the control socket
+    // Of a command; with anything else it is refused, as what nobody reads may be what should narrow it.
+    bool takes_body;
+    const char *params[API_MAX_PARAMS + 1];
 } api_routes[] = {
-    {"/healthz", false, api_get_healthz},      {"/readyz", false, api_get_readyz},
-    {"/metrics", false, api_get_metrics},      {"/api/v1/status", false, api_get_status},
-    {"/api/v1/pause", true, api_post_pause},   {"/api/v1/resume", true, api_post_resume},
-    {"/api/v1/reload", true, api_post_reload}, {"/api/v1/reap", true, api_post_reap},
+    {.path = "/healthz", .fn = api_get_healthz},
+    {.path = "/readyz", .fn = api_get_readyz},
+    {.path = "/metrics", .fn = api_get_metrics},
+    {.path = "/api/v1/status", .fn = api_get_status},
+    {.path = "/api/v1/pause", .fn = api_post_pause, .is_command = true, .params = {"name", "for"}},
+    {.path = "/api/v1/resume", .fn = api_post_resume, .is_command = true, .params = {"name"}},
+    {.path = "/api/v1/reload", .fn = api_post_reload, .is_command = true},
+    {.path = "/api/v1/reap", .fn = api_post_reap, .is_command = true, .takes_body = true},
 };
 
 static void api_get_index(const struct api_call *call) {
@@ -223,7 +232,7 @@ void api_handle(void *userdata, struct http_exchange *exchange, const struct htt
                      route->is_command ? "this is a command: POST it" : "this is no command: GET it");
     } else if (is_command && !request->may_command) {
         api_say_text(&call, 403, "commands are for root, the daemon's user and members of the socket's group");
-    } else {
+    } else if (!is_command || api_is_read_whole(&call, route->params, route->takes_body)) {
         route->fn(&call);
         if (is_command) {
             kept_drop(call.app->kept); // who asks next sees what it has changed

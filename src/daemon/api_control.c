@@ -40,6 +40,28 @@ static void api_answer_done(const struct api_call *call, const struct strbuf *me
     api_answer_json(call, 200, object);
 }
 
+bool api_is_read_whole(const struct api_call *call, const char *const *params, bool takes_body) {
+    CLEANUP(strbuf_deinit) struct strbuf text = STRBUF_EMPTY;
+    size_t len;
+    const char *unread = http_query_unread(call->request->query, params, &len);
+    if (unread) {
+        strbuf_add(&text, "the parameter '");
+        strbuf_add_bytes(&text, unread, len); // printable, as every path that is let in
+        strbuf_add(&text, "' is not known here, or comes twice (known: ");
+        for (size_t i = 0; params[i]; i++) {
+            strbuf_addf(&text, "%s%s", i == 0 ? "" : ", ", params[i]);
+        }
+        strbuf_add(&text, params[0] ? ")" : "none)");
+    } else if (call->request->body_len > 0 && !takes_body) {
+        strbuf_add(&text, "this command takes no body");
+        strbuf_add(&text, params[0] ? ": what it concerns is said by the parameters of its path" : "");
+    } else {
+        return true;
+    }
+    api_answer_error(call, 400, &text);
+    return false;
+}
+
 // ---- what a name means
 
 static void api_add_names(const struct app_state *app, struct strbuf *sb) {

@@ -23,6 +23,7 @@ struct event_asker api_asker(const struct http_request *request);
 void api_post_pause(const struct api_call *call);  // ?name=&for=
 void api_post_resume(const struct api_call *call); // ?name=
 void api_post_reload(const struct api_call *call);
+bool api_is_read_whole(const struct api_call *call, const char *const *params, bool takes_body); // or it was answered
 void api_say_error(const struct api_call *call, int status, const char *text);
 
 struct kept *api_kept_new(struct app_state *app); // what api.c renders. NULL: out of memory

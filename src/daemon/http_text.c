@@ -84,15 +84,41 @@ static int http_decode(const char *text, size_t len, char **ret) {
     return 0;
 }
 
-int http_query_get(const char *query, const char *name, char **ret) {
+// The first parameter of that name, and its value as it is written; NULL: there is none.
+static const char *http_query_find(const char *query, const char *name, const char **ret_value, size_t *ret_len) {
     size_t name_len = strlen(name);
     for (const char *p = query; *p;) {
         size_t len = strcspn(p, "&");
         if (len >= name_len && strncmp(p, name, name_len) == 0 && (len == name_len || p[name_len] == '=')) {
             size_t skip = MIN(name_len + 1, len); // "a" is as "a="
-            return http_decode(p + skip, len - skip, ret);
+            *ret_value = p + skip;
+            *ret_len = len - skip;
+            return p;
         }
         p += len + (p[len] == '&');
     }
-    return -ENOENT;
+    return NULL;
+}
+
+int http_query_get(const char *query, const char *name, char **ret) {
+    const char *value;
+    size_t len;
+    return http_query_find(query, name, &value, &len) ? http_decode(value, len, ret) : -ENOENT;
+}
+
+const char *http_query_unread(const char *query, const char *const *names, size_t *ret_len) {
+    for (const char *p = query; *p;) {
+        size_t len = strcspn(p, "&"), value_len;
+        const char *value;
+        bool is_read = len == 0;
+        for (size_t i = 0; names[i] && !is_read; i++) {
+            is_read = http_query_find(query, names[i], &value, &value_len) == p;
+        }
+        if (!is_read) {
+            *ret_len = strcspn(p, "=&");
+            return p;
+        }
+        p += len + (p[len] == '&');
+    }
+    return NULL;
 }

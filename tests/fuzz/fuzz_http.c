@@ -50,6 +50,10 @@ static void fuzz_handle(void *userdata, struct http_exchange *exchange, const st
     assert(strlen(request->host) + strlen(request->accept) <= FUZZ_MAX_HEAD);
     (void)http_host_is_numeric(request->host);
     int r = http_query_get(request->query, "a", &value);
+    static const char *const names[] = {"a", NULL};
+    size_t len;
+    const char *unread = http_query_unread(request->query, names, &len);
+    assert(!unread || strlen(unread) >= len);
     assert(r <= 0);
     strbuf_add(&text, "ok\n");
     http_answer(exchange, 200, "text/plain", &text, now);

@@ -150,7 +150,7 @@ def test_a_name_that_is_none(server, tmp_path):
             result = command(name, "", "--socket", served.path)
             assert result.returncode == 2 and not result.stdout, result
             assert f"{name}: the name is empty (without a name everything is {name}d)" in result.stderr
-            for query in ("name=", "name", "for=90s&name="):
+            for query in ("name=", "name", *(["for=90s&name="] if name == "pause" else [])):
                 code, body = curl(f"{served.url}/api/v1/{name}?{query}", "-X", "POST", path=served.path)
                 assert code == 400 and "the name is empty" in json.loads(body)["error"]
         assert [one["scope"] for one in paused] == [one["scope"] for one in status(served)["pauses"]] == ["rule"]
@@ -317,6 +317,33 @@ def test_commands_are_posts_on_the_socket(server, tmp_path):
         code, body = curl(served.url + "/api/v1/pause?for=soon", "-X", "POST", path=served.path)
         assert code == 400 and "duration" in json.loads(body)["error"]
         assert not curl(served.url + "/")[1].count("POST")
+
+
+def test_P2_a_command_that_is_not_wholly_understood_is_refused(server, tmp_path):
+    """What nobody reads may be what should have narrowed it."""
+    with Served(server, tmp_path, IDLE) as served:
+        served.daemon.wait_up()
+
+        def post(path, *arguments):
+            code, body = curl(f"{served.url}/api/v1/{path}", "-X", "POST", *arguments, path=served.path)
+            return code, json.loads(body).get("error")
+
+        assert post("pause?name=idle&for=1h") == (200, None)
+        json_body = ("-H", "Content-Type: application/json", "-d", '{"name": "idle"}')
+        for path in ("resume?nmae=x", "resume?name", "resume?name=idle&for=1h", "pause?fro=5m", "pause?name=idle&name=db"):
+            code, error = post(path)
+            assert code == 400 and "parameter" in error, (path, error)
+        assert "'nmae'" in post("resume?nmae=x")[1] and "(known: name)" in post("resume?nmae=x")[1]
+        for path in ("resume", "pause", "resume?name=idle", "reload"):
+            code, error = post(path, *json_body)
+            assert code == 400 and "takes no body" in error, (path, error)
+        for path in ("reload?target=db", "reap?target=db"):
+            code, error = post(path)
+            assert code == 400 and "(known: none)" in error, (path, error)
+        (pause,) = status(served)["pauses"]
+        assert (pause["scope"], pause["name"]) == ("rule", "idle"), pause
+        assert post("resume?name=idle&", "-d", "") == (200, None)
+        assert post("reload") == (200, None)
 
 
 def fill(server):

@@ -56,6 +56,38 @@ static void finds_parameters(void) {
     }
 }
 
+static void finds_what_nobody_reads(void) {
+    static const char *const names[] = {"name", "for", NULL};
+    static const struct {
+        const char *query, *unread;
+    } cases[] = {
+        {"", NULL},
+        {"&&", NULL},
+        {"name=a", NULL},
+        {"name=&for=", NULL},
+        {"&for=1h&&name=a&", NULL},
+        {"nmae=x", "nmae"},
+        {"name=a&x", "x"},
+        {"x=1&name=a", "x"},
+        {"name", NULL}, // as "name="
+        {"n%61me=a", "n%61me"},
+        {"Name=a", "Name"},
+        {"names=a", "names"},
+        {"=a", ""},
+        {"name=a&for=1h&name=b", "name"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        size_t len = 0;
+        check_context("%s", cases[i].query);
+        const char *unread = http_query_unread(cases[i].query, names, &len);
+        CHECK_EQ(unread != NULL, cases[i].unread != NULL);
+        if (unread && cases[i].unread) {
+            CHECK_EQ(len, strlen(cases[i].unread));
+            CHECK(strncmp(unread, cases[i].unread, len) == 0);
+        }
+    }
+}
+
 static void knows_hosts(void) {
     static const struct {
         const char *host;
@@ -111,5 +143,6 @@ static void out_of_memory(void) {
     oom_sweep(sweep, text);
 }
 
-CHECK_MAIN({"knows_paths", knows_paths}, {"finds_parameters", finds_parameters}, {"knows_hosts", knows_hosts},
+CHECK_MAIN({"knows_paths", knows_paths}, {"finds_parameters", finds_parameters},
+           {"finds_what_nobody_reads", finds_what_nobody_reads}, {"knows_hosts", knows_hosts},
            {"out_of_memory", out_of_memory})
