@@ -23,6 +23,8 @@
 #define HTTP_READ_WITHIN (10 * USEC_PER_SEC)
 #define HTTP_LINGER USEC_PER_SEC // for the client to see the end, before unread bytes of its would cut off the answer
 
+#define HTTP_LOCAL_ONLY "commands are taken on the control socket only" // what is said over TCP
+
 struct http;
 struct http_body; // of an answer: bytes that several may share
 struct http_listener;
@@ -73,6 +75,8 @@ struct http_body *http_body_ref(struct http_body *body);
 struct http_body *http_body_unref(struct http_body *body); // NULL-safe, returns NULL
 DEFINE_CLEANUP(struct http_body *, http_body_unref)
 
+// What a 405 says that is allowed there, instead of "GET, HEAD". A literal.
+void http_set_allow(struct http_exchange *exchange, const char *methods);
 // The whole answer: a reference is taken to the body. NULL: there was no memory for it, which the status will say.
 void http_answer_body(struct http_exchange *exchange, int status, const char *content_type, struct http_body *body,
                       usec_t now);

@@ -227,9 +227,13 @@ void api_handle(void *userdata, struct http_exchange *exchange, const struct htt
     }
     if (!route) {
         api_say_text(&call, 404, "there is nothing at this path; / lists what there is");
+    } else if (route->is_command && !request->is_local) {
+        api_say_text(&call, 403, HTTP_LOCAL_ONLY); // no method is allowed here
     } else if (route->is_command != is_command) {
-        api_say_text(&call, route->is_command ? 400 : 405,
-                     route->is_command ? "this is a command: POST it" : "this is no command: GET it");
+        if (route->is_command) {
+            http_set_allow(exchange, "POST");
+        }
+        api_say_text(&call, 405, route->is_command ? "this is a command: POST it" : "this is no command: GET it");
     } else if (is_command && !request->may_command) {
         api_say_text(&call, 403, "commands are for root, the daemon's user and members of the socket's group");
     } else if (!is_command || api_is_read_whole(&call, route->params, route->takes_body)) {

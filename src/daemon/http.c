@@ -63,6 +63,7 @@ struct http_exchange {
     struct loop_timer *deadline;
     enum http_state state;
     struct evhttp_request *request; // in ANSWERING
+    const char *allow;              // methods, for a 405
     struct loop_io *lingering;
     void (*gone)(void *userdata);
     void *gone_data;
@@ -314,7 +315,7 @@ static int http_take(const struct http_exchange *exchange, struct evhttp_request
         return 421;
     }
     if (request->method == HTTP_POST && !request->is_local) {
-        *ret_why = "commands are taken on the control socket only";
+        *ret_why = HTTP_LOCAL_ONLY;
         return 405;
     }
     if (request->is_local) {
@@ -360,6 +361,7 @@ static void http_on_request(struct evhttp_request *from, void *userdata) {
         return;
     }
     exchange->state = HTTP_ANSWERING;
+    exchange->allow = "GET, HEAD";
     exchange->request = from;
     loop_timer_set(exchange->deadline, usec_add(now, HTTP_ANSWER_WITHIN));
     int status = http_take(exchange, from, &request, &why);
@@ -375,7 +377,8 @@ static void http_on_request(struct evhttp_request *from, void *userdata) {
 // ---- answers
 
 // 0 or -ENOMEM.
-static int http_add_answer(struct evhttp_request *to, int status, const char *content_type, struct http_body *body) {
+static int http_add_answer(struct evhttp_request *to, int status, const char *allow, const char *content_type,
+                           struct http_body *body) {
     struct evkeyvalq *fields = evhttp_request_get_output_headers(to);
     struct evbuffer *output = evhttp_request_get_output_buffer(to);
     char length[24];
@@ -385,7 +388,7 @@ static int http_add_answer(struct evhttp_request *to, int status, const char *co
     // Numbers of now, for programs; a browser shall neither keep them nor take them for a page.
     bool failed = evhttp_add_header(fields, "Content-Type", content_type) < 0 ||
                   evhttp_add_header(fields, "Content-Length", length) < 0 ||
-                  (status == 405 && evhttp_add_header(fields, "Allow", "GET, HEAD") < 0) ||
+                  (status == 405 && evhttp_add_header(fields, "Allow", allow) < 0) ||
                   evhttp_add_header(fields, "Cache-Control", "no-store") < 0 ||
                   evhttp_add_header(fields, "X-Content-Type-Options", "nosniff") < 0 ||
                   evhttp_add_header(fields, "Connection", "close") < 0;
@@ -398,11 +401,15 @@ static int http_add_answer(struct evhttp_request *to, int status, const char *co
     return failed ? -ENOMEM : 0;
 }
 
+void http_set_allow(struct http_exchange *exchange, const char *methods) {
+    exchange->allow = methods;
+}
+
 void http_answer_body(struct http_exchange *exchange, int status, const char *content_type, struct http_body *body,
                       usec_t now) {
     assert(exchange->state == HTTP_ANSWERING);
     exchange->gone = NULL;
-    if (http_add_answer(exchange->request, body ? status : 500, content_type, body) < 0) {
+    if (http_add_answer(exchange->request, body ? status : 500, exchange->allow, content_type, body) < 0) {
         loop_timer_set(exchange->deadline, now); // not here: we may be handling it
         return;
     }

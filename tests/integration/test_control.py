@@ -310,8 +310,14 @@ def test_who_may(server, tmp_path):
 def test_commands_are_posts_on_the_socket(server, tmp_path):
     with Served(server, tmp_path, IDLE) as served:
         served.daemon.wait_up()
-        assert curl(served.url + "/api/v1/pause", "-X", "POST")[0] == 405
-        assert curl(served.url + "/api/v1/pause", path=served.path)[0] == 400
+        local_only = "commands are taken on the control socket only\n"
+        assert curl(served.url + "/api/v1/pause", "-X", "POST") == (405, local_only)
+        for path in ("pause", "resume", "reload", "reap"):
+            assert curl(f"{served.url}/api/v1/{path}") == (403, local_only), path
+            code, answer = curl(f"{served.url}/api/v1/{path}", "-i", path=served.path)
+            assert code == 405 and "\nAllow: POST\n" in answer and "POST it" in answer, answer
+        assert "\nAllow: GET, HEAD\n" in curl(served.url + "/metrics", "-i", "-X", "POST", path=served.path)[1]
+        assert "\nAllow: GET, HEAD\n" in curl(served.url + "/metrics", "-i", "-X", "POST")[1]
         code, body = curl(served.url + "/api/v1/pause?name=idle&for=90s", "-X", "POST", path=served.path)
         assert code == 200 and json.loads(body)["message"].startswith("rule idle is paused for 1min30s, ")
         code, body = curl(served.url + "/api/v1/pause?for=soon", "-X", "POST", path=served.path)
@@ -330,7 +336,8 @@ def test_P2_a_command_that_is_not_wholly_understood_is_refused(server, tmp_path)
 
         assert post("pause?name=idle&for=1h") == (200, None)
         json_body = ("-H", "Content-Type: application/json", "-d", '{"name": "idle"}')
-        for path in ("resume?nmae=x", "resume?name", "resume?name=idle&for=1h", "pause?fro=5m", "pause?name=idle&name=db"):
+        twice = "pause?name=idle&name=db"
+        for path in ("resume?nmae=x", "resume?name", "resume?name=idle&for=1h", "pause?fro=5m", twice):
             code, error = post(path)
             assert code == 400 and "parameter" in error, (path, error)
         assert "'nmae'" in post("resume?nmae=x")[1] and "(known: name)" in post("resume?nmae=x")[1]
