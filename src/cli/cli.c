@@ -142,7 +142,7 @@ const char *cli_failure_hint(const struct pg_error *error) {
         [PG_ERROR_STARTING] = "it is starting up, stopping or recovering: try again later",
         [PG_ERROR_SHUTDOWN] = "an administrator ended our session, or the server stops: try again",
         [PG_ERROR_CANCELLED] = "raise query_timeout",
-        [PG_ERROR_DENIED] = "GRANT pg_monitor TO our role: pgvigil setup-sql prints all that it needs",
+        [PG_ERROR_DENIED] = "GRANT pg_monitor TO our role, or where it has that, ALTER ROLE ... INHERIT",
         [PG_ERROR_PROTOCOL] = "is it PostgreSQL 13 or newer, with no pooler in between?",
         [PG_N_ERROR_KINDS_] = NULL,
     };
