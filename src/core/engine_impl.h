@@ -23,8 +23,7 @@
 // What is remembered of one rule for as long as it stays as it is.
 struct rule {
     struct rule_counts counts;
-    // The count that the last held_back event told; 0: none, or it has ended since. Of `unrecorded`, those that none has
-    // told yet.
+    // The count that the last held_back event told; 0: none, or it has ended since. Of `unrecorded`: those not told.
     int64_t held_said[N_HELD_REASONS_];
     usec_t held_said_at[N_HELD_REASONS_];
     bool held_ever[N_HELD_REASONS_];

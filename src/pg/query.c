@@ -195,7 +195,7 @@ static const char sql_leaders[] =
     "WHERE " LEAD_LOCK " "
     "ORDER BY 2 DESC NULLS LAST, a.backend_start, l.pid LIMIT " STRING(QUERY_MAX_LEADERS);
 
-// --- What is read only to be compared with the configuration. Asked before the session is set up, as our own SETs would
+// --- What is read only to be compared with the configuration. Asked before the session is set up: our own SETs would
 // stand in the place of what the server says.
 
 // Settings that ALTER ROLE, ALTER DATABASE, our conninfo or a pooler has changed for us tell nothing of others: NULL.
@@ -248,7 +248,7 @@ static const char sql_leave_lead[] = "SELECT pg_catalog.pg_advisory_unlock(" LEA
     "WHEN $7" EQ "2 THEN a.xact_start WHEN $7" EQ "3 THEN a.backend_start END" EQ "$8 "                                \
     "AND ($11 IS NULL OR a.query_start" EQ "$11) "
 #define GUARD                                                                                                          \
-    "a.pid" NE "pg_catalog.pg_backend_pid() AND a.backend_type" EQ "'client backend' "                                  \
+    "a.pid" NE "pg_catalog.pg_backend_pid() AND a.backend_type" EQ "'client backend' "                                 \
     "AND a.usesysid" EQ "$3 AND a.datid" EQ "$4 "                                                                      \
     "AND pg_catalog.convert_to(a.application_name, 'UTF8')" EQ "$5 AND " UNMOVED                                       \
     "AND COALESCE(a.wait_event" NE "'SyncRep', true) AND NOT ($9 AND " BEGINS(LISTEN) ") "                             \
