@@ -373,6 +373,10 @@ static void numbers(void) {
     event.reason = EVENT_REASON_DELIVERED;
     event.detail = "after 3 failures";
     check_message(&event, "notifying oncall again: after 3 failures");
+    event = event_make(EVENT_SELF_CHECK, EVENT_WARNING, "db");
+    event.detail = "2 of 10 sessions show neither state nor times";
+    event.count = 2; // sessions, not repeats
+    check_message(&event, "db: self-check: 2 of 10 sessions show neither state nor times");
 }
 
 // An event with every string set to s, of each kind and outcome.
