@@ -10,10 +10,10 @@ import pytest
 from pgvtest import process
 from pgvtest.clients import Busy, Session, idle
 from pgvtest.daemon import Daemon, config, rule
-from pgvtest.proxy import Proxy
 from pgvtest.server import Postgres
 
-LAG = 0.6  # seconds each way: room to act between a look and the statement that follows from it
+# As it stands in a Bind message, and not in the Parse message that prepares it.
+TERMINATE = b"\0pgvigil_terminate\0"
 
 
 @pytest.fixture
@@ -35,19 +35,14 @@ def frozen():
 
 
 @pytest.fixture
-def lagging(server):
-    with Proxy(server.port, delay=LAG) as one:
-        yield one
+def holding(line):
+    """A proxy that keeps back the statement which follows from a look, for as long as the test needs."""
+    line.hold(TERMINATE)
+    return line
 
 
-def through(server, line, **target):
-    return {
-        "conninfo": server.conninfo(port=line.port),
-        "poll_interval": "3s",
-        "connect_timeout": "15s",
-        "query_timeout": "5s",
-        **target,
-    }
+def through(server, line):
+    return {"conninfo": server.conninfo(port=line.port), "poll_interval": "3s", "query_timeout": "20s"}
 
 
 def order(daemon, *wanted):
@@ -78,39 +73,45 @@ def test_P6_gone_with_intent_before_and_outcome_after(server):
     assert not victim.alive()
 
 
-def test_P1_changed_a_session_that_became_active_is_spared(server, lagging):
+def test_P1_changed_a_session_that_became_active_is_spared(server, holding):
     victim = Session(server, "worker", query="SELECT 1")
     with Daemon(
-        config(server, {"idle": rule("2s", match={"user": "worker"})}, target=through(server, lagging))
+        config(server, {"idle": rule("1s", match={"user": "worker"})}, target=through(server, holding))
     ) as daemon:
         daemon.wait("decision", pid=victim.pid)
+        holding.wait_held()
         victim.run("SELECT 2")
+        holding.release()
         assert "no longer idle since the poll" in daemon.outcome(victim, "changed")["message"]
         assert victim.alive()
 
 
-def test_P1_changed_a_session_that_took_another_name_is_spared(server, lagging):
+def test_P1_changed_a_session_that_took_another_name_is_spared(server, holding):
     victim = Session(server, "worker")
     victim.begin()
     # xact_start stays as it is: only the name has changed since the look.
-    rules = {"old": rule("2s", state=["idle in transaction", "active"], since="xact_start", match={"user": "worker"})}
-    with Daemon(config(server, rules, target=through(server, lagging))) as daemon:
+    rules = {"old": rule("1s", state=["idle in transaction", "active"], since="xact_start", match={"user": "worker"})}
+    with Daemon(config(server, rules, target=through(server, holding))) as daemon:
         daemon.wait("decision", pid=victim.pid)
+        holding.wait_held()
         victim.run("SET LOCAL application_name = 'somebody else'")
+        holding.release()
         told = daemon.outcome(victim, "changed")
         assert told["message"].endswith(": in the same state, but by now protected or renamed (rule old)")
         assert victim.alive()
 
 
-def test_P4_changed_a_session_that_is_protected_since(server, lagging):
+def test_P4_changed_a_session_that_is_protected_since(server, holding):
     """What was measured is as it was, so that must not be what the record says."""
     server.sql("CREATE ROLE climber LOGIN")
     victim = Session(server, "climber", query="SELECT 1")
     with Daemon(
-        config(server, {"idle": rule("2s", match={"user": "climber"})}, target=through(server, lagging))
+        config(server, {"idle": rule("1s", match={"user": "climber"})}, target=through(server, holding))
     ) as daemon:
         daemon.wait("decision", pid=victim.pid)
+        holding.wait_held()
         server.sql("ALTER ROLE climber SUPERUSER")
+        holding.release()
         told = daemon.outcome(victim, "changed")
         assert told["message"].endswith(": in the same state, but by now protected or renamed (rule idle)")
         assert victim.alive()
@@ -118,13 +119,16 @@ def test_P4_changed_a_session_that_is_protected_since(server, lagging):
     server.sql("DROP ROLE climber")
 
 
-def test_left_a_session_that_went_by_itself(server, lagging):
+def test_left_a_session_that_went_by_itself(server, holding):
     victim = Session(server, "worker", query="SELECT 1")
     with Daemon(
-        config(server, {"idle": rule("2s", match={"user": "worker"})}, target=through(server, lagging))
+        config(server, {"idle": rule("1s", match={"user": "worker"})}, target=through(server, holding))
     ) as daemon:
         daemon.wait("decision", pid=victim.pid)
+        holding.wait_held()
         victim.close()
+        victim.wait_dead()
+        holding.release()
         daemon.outcome(victim, "left")
 
 
@@ -157,9 +161,8 @@ def test_failed_when_the_statement_fails(server, line):
         {"idle": rule("2s", match={"user": "worker"})},
         target={"conninfo": server.conninfo(port=line.port)},
     )
+    line.on_request = lambda data: data.replace(TERMINATE, TERMINATE.upper())
     with Daemon(content) as daemon:
-        daemon.wait_up()
-        line.on_request = lambda data: data.replace(b"pgvigil_terminate", b"pgvigil_tErminate")
         assert daemon.outcome(victim, "failed")["sqlstate"] == "26000"
     assert victim.alive()
 
@@ -215,19 +218,21 @@ def test_unverified_when_we_stop_first(server, frozen):
 
 
 @pytest.mark.parametrize("executed", [True, False])
-def test_unknown_when_the_connection_breaks_after_sending(server, lagging, executed):
+def test_unknown_when_the_connection_breaks_after_sending(server, holding, executed):
     """Settled by identity after the reconnect: never a second guess, never a lost record."""
     victim = Session(server, "worker", query="SELECT 1")
     with Daemon(
-        config(server, {"idle": rule("2s", match={"user": "worker"})}, target=through(server, lagging))
+        config(server, {"idle": rule("1s", match={"user": "worker"})}, target=through(server, holding))
     ) as daemon:
         daemon.wait("decision", pid=victim.pid)
+        holding.wait_held()
         if executed:
-            victim.wait_dead()  # the answer is on its way for LAG
-        else:
-            time.sleep(LAG / 4)
-        lagging.cut()
-        lagging.delay = 0
+            holding.delay = 60
+            holding.release()
+            victim.wait_dead()  # the answer is on its way
+        holding.hold(None)
+        holding.cut()
+        holding.delay = 0
         daemon.wait("target_down")
         daemon.wait_up(n=2, timeout=30)
         if executed:
@@ -268,7 +273,6 @@ def test_a_reused_connection_slot_is_another_session(server):
     first = Session(server, "worker", query="SELECT 1")
     with Daemon(config(server, {"idle": rule("2s", match={"user": "worker"})})) as daemon:
         daemon.outcome(first, "gone")
+        began = time.time()
         second = Session(server, "worker", query="SELECT 1")
-        time.sleep(1)
-        assert second.alive()
-        daemon.outcome(second, "gone")
+        assert daemon.outcome(second, "gone")["said_at"] - began >= 2

@@ -19,6 +19,7 @@ class Proxy:
     stall(): reads and forwards nothing more, keeps everything open.  resume()
     cut(): closes what is open; new connections work.                 refuse(): and new ones are refused.   accept()
     delay: seconds by which both directions lag.
+    hold(bytes): keeps back what a client sends, from each chunk with these bytes on.   wait_held()   release()
     on_request: called with what the client sends; what it returns is forwarded instead."""
 
     def __init__(self, target, delay=0.0):
@@ -30,6 +31,9 @@ class Proxy:
         self.n_bytes_to_server = 0
         self.port = 0
         self._stalled = self._cut = False
+        self._wanted = None  # bytes of the requests to be held
+        self._held = []  # (socket, bytes), in the order in which they came
+        self._releasing = False
         self._running = self._listening = True
         self._peer = {}  # socket -> the other one of its pair
         self._clients = set()  # those of them that the client opened
@@ -46,6 +50,17 @@ class Proxy:
 
     def resume(self):
         self._set(_stalled=False)
+
+    def hold(self, wanted):
+        self._set(_wanted=wanted)
+
+    def wait_held(self, timeout=15):
+        process.wait_until(lambda: self._held, timeout, f"a request with {self._wanted}")
+
+    def release(self):
+        """Sends what was held, whatever the delay; the next such request is held again."""
+        self._set(_releasing=True)
+        process.wait_until(lambda: not self._releasing, 5, "proxy released what it held")
 
     def cut(self):
         self._set(_cut=True)
@@ -113,8 +128,14 @@ class Proxy:
         if self._cut:
             for client in list(self._clients):
                 self._drop(client)
+            self._held = []
             self._cut = False
             return
+        if self._releasing:
+            for end, data in self._held:
+                self._push(end, data, 0)
+            self._held = []
+            self._releasing = False
         for end in ready:
             if end is self._listener:
                 self._accept_one()
@@ -146,9 +167,19 @@ class Proxy:
         except OSError:
             self._drop(end)
             return
+        peer = self._peer[end]
         if end in self._clients and data and self.on_request:
             data = self.on_request(data)
-        heapq.heappush(self._queue, (time.monotonic() + self.delay, next(self._serial), self._peer[end], data))
+        if end in self._clients and self._holds(peer, data):
+            self._held.append((peer, data))
+        else:
+            self._push(peer, data, self.delay)
+
+    def _holds(self, peer, data):
+        return any(held is peer for held, _ in self._held) or (self._wanted is not None and self._wanted in data)
+
+    def _push(self, end, data, delay):
+        heapq.heappush(self._queue, (time.monotonic() + delay, next(self._serial), end, data))
 
     def _write(self, end, data):
         try:
