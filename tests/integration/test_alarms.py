@@ -32,14 +32,14 @@ def test_time_to_full_sees_a_leak(fresh_server):
     leak = 6.0
     alarm = {"metric": "time_to_full", "below": {"warning": "10min"}}
     with Daemon(content_of(fresh_server, target={"poll_interval": "1s"}, filling_up=alarm)) as daemon:
-        started = daemon.wait_up()["received"]
+        started = daemon.wait_up()["said_at"]
         n = 0
         while not daemon.find("alarm") and time.time() - started < 180:
             idle(fresh_server, 1, "worker")
             n += 1
             time.sleep(leak)
         raised = daemon.wait("alarm", alarm="filling-up", reason="raised")
-        assert raised["received"] - started > 110, "two minutes of data"
+        assert raised["said_at"] - started > 110, "two minutes of data"
         truth = (47 - 2 - n) * leak
         assert truth / 2 < raised["value"] / 1e6 < truth * 2, (raised, truth)
         assert raised["threshold"] == 600_000_000 and raised["metric"] == "time_to_full"
@@ -212,7 +212,7 @@ def test_for_and_clear_after(server):
         assert not daemon.find("alarm"), daemon.tell()
         sessions = idle(server, 2, "worker")
         at = time.time()
-        assert daemon.wait("alarm", reason="raised")["received"] - at > 1.2
+        assert daemon.wait("alarm", reason="raised")["said_at"] - at > 1.2
         close(sessions)
         time.sleep(0.6)
         sessions = idle(server, 2, "worker")
@@ -220,7 +220,7 @@ def test_for_and_clear_after(server):
         assert len(daemon.find("alarm")) == 1, daemon.tell()
         close(sessions)
         at = time.time()
-        assert daemon.wait("alarm", reason="cleared")["received"] - at > 1.2
+        assert daemon.wait("alarm", reason="cleared")["said_at"] - at > 1.2
 
 
 def test_absent_data_clears_nothing(fresh_server):

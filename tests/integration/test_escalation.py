@@ -47,7 +47,7 @@ def test_who_ignores_the_cancel_is_terminated_after_grace(stubborn):
         outcome = daemon.outcome(session, "gone", action="terminate")
         cancel, terminate = daemon.find("decision", pid=session.pid)
         assert (cancel["action"], terminate["action"]) == ("cancel", "terminate")
-        assert 1.8 < terminate["received"] - cancel["received"] < 8, daemon.tell()
+        assert 1.8 < terminate["said_at"] - cancel["said_at"] < 8, daemon.tell()
         assert outcome["rule"] == "long" and outcome["state"] == "active"
         session.wait_dead()
 

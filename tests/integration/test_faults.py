@@ -4,7 +4,6 @@
 import os
 import shutil
 import socket
-import subprocess
 import time
 
 import psycopg2
@@ -426,10 +425,9 @@ def test_a_name_server_that_never_answers_delays_no_poll(server, tmp_path):
             down = daemon.wait("target_down", target="db", timeout=10)
             assert down["reason"] in ("timeout", "unreachable")
             for _ in range(5):
-                started = time.monotonic()
+                started = time.time()
                 victim = Session(server, "worker", query="SELECT 1")
-                daemon.outcome(victim, "gone", target="good")
-                assert time.monotonic() - started < 4
+                assert daemon.outcome(victim, "gone", target="good")["said_at"] - started < 4
             assert daemon.cpu_over(2) < BUSY
             started = time.monotonic()
             assert daemon.stop() == 0

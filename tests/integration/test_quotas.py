@@ -247,8 +247,8 @@ def test_whom(server, more, ended):
 def test_for_waits(server):
     sessions = idle(server, 3, "worker")
     with Daemon(content_of(server, worker=quota(2, **{"for": "2s"}, **WORKERS))) as daemon:
-        started = daemon.wait_up()["received"]
-        assert daemon.wait("decision")["received"] - started > 1.5
+        started = daemon.wait_up()["said_at"]
+        assert daemon.wait("decision")["said_at"] - started > 1.5
         daemon.outcome(sessions[0], "gone")
 
 

@@ -95,7 +95,7 @@ def test_slack_and_json(server):
             assert raised.path == "/hook?a=b" and raised.headers["X-Scope-OrgID"] == "team"
             assert raised.headers["Content-Type"] == "application/json"
             logged = daemon.wait("alarm", reason="raised")
-            logged.pop("received")
+            logged.pop("said_at")
             assert raised.json == {**logged, "ts": raised.json["ts"]}
 
             sessions += idle(server, 2, "worker")

@@ -2,6 +2,7 @@
 """pgvigil run under a test: its configuration, its JSON events, its life."""
 
 import contextlib
+import datetime
 import json
 import os
 import shlex
@@ -65,7 +66,8 @@ def command(*argv, timeout=30, **kwargs):
 
 
 class Daemon:
-    """Runs until stop(); `with` does that and checks its exit status. Events are dicts as its JSON lines give them.
+    """Runs until stop(); `with` does that and checks its exit status. Events are dicts as its JSON lines give them,
+    with their `ts` as seconds in `said_at` too: what a slow reader makes of the times between them says nothing.
     `content`: of the configuration file, or the path of one that is there. `program`: another one than the pgvigil
     under test."""
 
@@ -97,8 +99,8 @@ class Daemon:
         for line in self.child.stdout:
             try:
                 event = json.loads(line)
-                event["received"] = time.time()
-            except ValueError:
+                event["said_at"] = datetime.datetime.fromisoformat(event["ts"]).timestamp()
+            except (ValueError, KeyError):
                 self.broken_lines.append(line)
                 continue
             with self._condition:
