@@ -2,6 +2,7 @@
 """Real clients as the watched applications: how they look, and what they see when a session is ended."""
 
 import asyncio
+import os
 import warnings
 
 import asyncpg
@@ -73,10 +74,10 @@ def test_sqlalchemy_leaked_checkout_is_idle_in_transaction(server):
 def test_sqlalchemy_pool_in_use_is_left_alone(server):
     engine, pid = engine_with_idle_connection(server)
     # More than a busy machine keeps us from the next use, less than all uses take.
-    rules = {"idle": rule("3s", match={"user": "worker"})}
+    rules = {"idle": rule("5s", match={"user": "worker"})}
     with Daemon(config(server, rules, target={"poll_interval": "200ms"})) as daemon:
         daemon.wait_up()
-        for _ in range(20):
+        for _ in range(30):
             with engine.connect() as connection:
                 assert connection.execute(text("SELECT pg_backend_pid(), pg_sleep(0.2)")).one()[0] == pid
         assert not daemon.find("decision")
@@ -154,6 +155,8 @@ def test_asyncpg_pool_heals_and_its_idle_connections_go(server):
         loop = asyncio.get_running_loop()
         with Daemon(config(server, WORKERS)) as daemon:
             await loop.run_in_executor(None, lambda: daemon.wait("outcome", outcome="gone", n=8))
+            for outcome in daemon.find("outcome"):
+                process.wait_until(lambda pid=outcome["pid"]: not os.path.exists(f"/proc/{pid}"), 10)
             await asyncio.sleep(0.2)  # the loop sees the ends of its sockets
             assert await pool.fetchval("SELECT 1") == 1
         pool.terminate()

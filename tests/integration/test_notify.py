@@ -96,7 +96,7 @@ def test_ready_is_not_said_before_the_verdict(server, line, manager):
 def test_ready_needs_every_target(server, line, manager):
     line.stall()
     content = daemon.config(server)
-    content["targets"]["other"] = {"conninfo": server.conninfo(port=line.port), "connect_timeout": "10s"}
+    content["targets"]["other"] = {"conninfo": server.conninfo(port=line.port), "connect_timeout": "40s"}
     with daemon.Daemon(content, environment=manager.environment()) as pgvigil:
         pgvigil.wait_up(target="db")
         with pytest.raises(Timeout):

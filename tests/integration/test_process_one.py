@@ -56,8 +56,11 @@ def first(server, tmp_path):
 def test_orphans_are_buried(first):
     _, pid = first
     inside = ["nsenter", "--target", str(pid), "--pid", "--mount"]
-    subprocess.run([*inside, "sh", "-c", "for i in 1 2 3; do sleep 1.5 & done"], check=True, timeout=10)
-    assert len(children(pid)) == 3, "the orphans are its children"
+    subprocess.run([*inside, "sh", "-c", "for i in 1 2 3; do sleep 100 & done"], check=True, timeout=10)
+    orphans = children(pid)
+    assert len(orphans) == 3, "the orphans are its children"
+    for orphan in orphans:
+        os.kill(orphan, signal.SIGKILL)
     process.wait_until(lambda: not children(pid), 15, lambda: f"children of process 1: {children(pid)}")
 
 

@@ -112,7 +112,8 @@ def test_sqlalchemy_pool_comes_back_to_its_quota_while_queries_run(server):
 
 
 def test_who_is_busy_stays_and_a_quota_that_cannot_be_met_says_so_once(server):
-    busy = [Busy(server, "SELECT pg_sleep(3)", "worker") for _ in range(6)]
+    gate = Session(server, "batch", query="SELECT pg_advisory_lock(1)")
+    busy = [Busy(server, "SELECT pg_advisory_xact_lock_shared(1)", "worker") for _ in range(6)]
     sessions = idle(server, 4, "worker")
     with Daemon(content_of(server, worker=quota(3, **WORKERS))) as daemon:
         for session in sessions:
@@ -122,6 +123,7 @@ def test_who_is_busy_stays_and_a_quota_that_cannot_be_met_says_so_once(server):
         assert "cannot be met" in held["message"]
         settle(daemon)
         assert len(daemon.find("held_back", rule="worker", reason="protected")) == 1, daemon.tell()
+        gate.run("SELECT pg_advisory_unlock(1)")
         # In flight is in flight.
         assert [one.result() for one in busy] == [None] * 6
         # Now they are idle, and may go.

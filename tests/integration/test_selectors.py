@@ -52,15 +52,16 @@ def test_query_that_runs(server):
 
 def test_query_of_the_next_statement(server):
     """It moved on: what the rule asked for is not what it does any more."""
-    session = Session(server, "worker", query="SELECT 1 AS report")
     rules = {
-        "it": rule("1500ms", match={"query": "/report/"}),
+        "it": rule("4s", match={"query": "/report/"}),
         "log": rule("300ms", action="log", match={"query": "/report/"}),
     }
     with Daemon(config(server, rules, target=QUICK)) as daemon:
+        daemon.wait_up()
+        session = Session(server, "worker", query="SELECT 1 AS report")
         daemon.wait("decision", rule="log", pid=session.pid)
         session.run("SELECT 1 AS harmless")
-        time.sleep(2.5)
+        time.sleep(5)
         assert session.alive() and not daemon.find("decision", rule="it")
 
 

@@ -185,10 +185,10 @@ def test_poll_interval_is_kept(server):
     server.sql("ALTER ROLE pgvigil SET log_statement = 'all'")
     with Daemon(config(server, target={"poll_interval": "200ms"})) as daemon:
         daemon.wait_up()
-        before = server.log().count("LOG:  execute pgvigil_facts")
+        before, started = server.log().count("LOG:  execute pgvigil_facts"), time.monotonic()
         time.sleep(3)
-        polls = server.log().count("LOG:  execute pgvigil_facts") - before
-    assert 9 <= polls <= 18, f"{polls} statements in 3 s"
+        polls, took = server.log().count("LOG:  execute pgvigil_facts") - before, time.monotonic() - started
+    assert 3 * took <= polls <= 6 * took, f"{polls} statements in {took:.1f} s"
 
 
 def test_idle_daemon_uses_next_to_no_cpu(server):
