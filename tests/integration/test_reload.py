@@ -249,8 +249,8 @@ def test_nothing_under_way_is_lost(server):
                 time.sleep(0.06)
             for victim in victims:
                 victim.wait_dead()
-        started = {one["pid"] for one in daemon.find("decision")}
         daemon.wait("outcome", lambda one: one["outcome"] not in ("unknown", "failed"), n=40)
+        started = {one["pid"] for one in daemon.find("decision")}
         assert {one["pid"] for one in daemon.find("outcome")} == started
         # A reload takes back what is not sent yet; the next poll decides anew.
         others = daemon.find("outcome", lambda one: one["outcome"] not in ("gone", "left", "changed"))

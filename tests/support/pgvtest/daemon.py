@@ -25,7 +25,8 @@ def config(server, timeouts=None, target=None, **sections):
         "targets": {"db": {"conninfo": server.conninfo(), "poll_interval": "500ms", **(target or {})}},
         "protect": {"min_age": "0s"},
         "timeouts": timeouts or {},
-        "limits": {"per_poll": 1000, "per_minute": 10000},
+        # To open the next victims at once is what tests do, and nothing that a breaker should mind.
+        "limits": {"per_poll": 1000, "per_minute": 10000, "breaker": {"rounds": 1000}},
         "outputs": {"log": {"level": "debug", "format": "json"}},
         **sections,
     }
