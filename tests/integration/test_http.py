@@ -74,10 +74,10 @@ def test_a_daemon_that_stopped_working_is_told_from_none(server, tmp_path):
 
 
 def poll_times(server, seconds):
-    """When the server saw polls begin."""
+    """When the server saw polls begin: some, even if we were not there to look."""
     seen = set()
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or len(seen) < 5:
         began = server.value(
             "SELECT max(query_start) FROM pg_stat_activity WHERE application_name = 'pgvigil' AND usename = 'pgvigil'"
         )
