@@ -10,7 +10,7 @@ import pytest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "support"))
 
-from pgvtest import process, proxy, server as servers  # noqa: E402
+from pgvtest import process, proxy, server as servers, stalls  # noqa: E402
 
 
 def pytest_configure(config):
@@ -20,6 +20,7 @@ def pytest_configure(config):
 
     if not hasattr(config, "workerinput"):
         signal.signal(signal.SIGTERM, stop)
+    stalls.register(config)
     if not os.access(process.binary(), os.X_OK):
         pytest.exit(f"no daemon at {process.binary()}: run ./tests/run integration", 2)
 
