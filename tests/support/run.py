@@ -72,12 +72,12 @@ class Workers:
         if not self.child:
             return []
         status = self.child.wait()
-        self.child = None
+        names, self.child, self.names = self.names, None, []  # once: a suite that waits may come after one that measures
         try:
             with open(self.table, encoding="utf-8") as file:
                 return [(name, Result(*result), *rest) for name, result, *rest in json.load(file)]
         except (OSError, ValueError):
-            return [(self.names[0], Result(0, 1, 0, [f"it, or one after it, ended with {status}"]), 0.0, 0.0)]
+            return [(names[0], Result(0, 1, 0, [f"it, or one after it, ended with {status}"]), 0.0, 0.0)]
 
     def stop(self):
         if self.child:
