@@ -40,8 +40,8 @@ def test_sqlalchemy_without_pre_ping_sees_an_invalidated_connection(server):
             with engine.connect() as connection:
                 connection.execute(text("SELECT 1"))
         assert caught.value.connection_invalidated
-        with engine.connect() as connection:  # the pool has healed
-            assert connection.execute(text("SELECT 1")).scalar() == 1
+    with engine.connect() as connection:  # the pool has healed
+        assert connection.execute(text("SELECT 1")).scalar() == 1
     engine.dispose()
 
 
@@ -49,8 +49,8 @@ def test_sqlalchemy_with_pre_ping_sees_nothing(server):
     engine, pid = engine_with_idle_connection(server, pool_pre_ping=True)
     with Daemon(config(server, WORKERS)) as daemon:
         daemon.wait("outcome", pid=pid, outcome="gone")
-        with engine.connect() as connection:
-            assert connection.execute(text("SELECT pg_backend_pid()")).scalar() != pid
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT pg_backend_pid()")).scalar() != pid
     engine.dispose()
 
 
