@@ -108,8 +108,9 @@ def test_changed_target_while_it_cannot_be_reached(server):
         daemon.wait("target_down")
         time.sleep(3)  # deep in its back-off
         content["targets"]["db"]["conninfo"] = good
-        told = reload(daemon, content)
-        assert daemon.wait_up()["said_at"] - told["said_at"] < 3
+        started = time.time()
+        reload(daemon, content)
+        assert daemon.wait_up()["said_at"] - started < 3
 
 
 def test_targets_come_and_go(server):
@@ -234,7 +235,9 @@ def test_P5_budgets_survive(server):
 
 def test_nothing_under_way_is_lost(server):
     """Every act that was announced has its outcome, whatever is reloaded meanwhile."""
-    content = config(server, RULES)
+    # The next victims come at once: where we are slow that is what the breaker is for, and not what this is about.
+    limits = {"per_poll": 1000, "per_minute": 10000, "breaker": {"rounds": 1000}}
+    content = config(server, RULES, limits=limits)
     ways = [server.conninfo(), server.conninfo(dbname="template1")]
     with Daemon(content) as daemon:
         daemon.wait_up()

@@ -47,6 +47,7 @@ class Stubborn:
     def __init__(self, server, n, user="worker"):
         self.server = server
         self.user = user
+        self.n_opened = 0
         self._stopped = threading.Event()
         self._connections = [self._open() for _ in range(n)]
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -55,6 +56,7 @@ class Stubborn:
     def _open(self):
         connection = self.server.connect(self.user, application_name="stubborn")
         connection.cursor().execute("SELECT 1")
+        self.n_opened += 1
         return connection
 
     def _run(self):
@@ -86,7 +88,7 @@ def decided_between(daemon, begin, end):
 def test_breaker_stops_a_rule_that_does_not_help(server):
     rules = {"idle": rule("700ms", match={"user": "worker"}), "other": rule("700ms", match={"user": "ingest"})}
     bounds = limits(breaker={"rounds": 1, "pause": "3s"})
-    with Stubborn(server, 4), Daemon(config(server, rules, limits=bounds, target=QUICK)) as daemon:
+    with Stubborn(server, 4) as pool, Daemon(config(server, rules, limits=bounds, target=QUICK)) as daemon:
         tripped = daemon.wait("breaker", reason="tripped", timeout=25)
         assert tripped["rule"] == "idle" and tripped["group"] == '"stubborn"'
         assert "does not help" in tripped["message"] and "pool" in tripped["hint"]
@@ -111,6 +113,10 @@ def test_breaker_stops_a_rule_that_does_not_help(server):
         assert "3s" in tripped["message"] and "6s" in again["message"]
         time.sleep(2)
         assert not decided_between(daemon, again["said_at"] + 0.5, again["said_at"] + 5.9), "nobody is ended meanwhile"
+        # Nor without a word: who came back had been ended on record.
+        process.wait_until(
+            lambda: pool.n_opened == 4 + len(daemon.find("outcome", rule="idle", outcome="gone")), 2, daemon.tell
+        )
 
 
 def test_breaker_leaves_a_rule_alone_that_helps(server):

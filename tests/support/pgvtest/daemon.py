@@ -25,8 +25,7 @@ def config(server, timeouts=None, target=None, **sections):
         "targets": {"db": {"conninfo": server.conninfo(), "poll_interval": "500ms", **(target or {})}},
         "protect": {"min_age": "0s"},
         "timeouts": timeouts or {},
-        # To open the next victims at once is what tests do, and nothing that a breaker should mind.
-        "limits": {"per_poll": 1000, "per_minute": 10000, "breaker": {"rounds": 1000}},
+        "limits": {"per_poll": 1000, "per_minute": 10000},
         "outputs": {"log": {"level": "debug", "format": "json"}},
         **sections,
     }
